@@ -1,0 +1,30 @@
+// All faults of a config, collected before anything is thrown.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "zoetrope/config/node.h"
+
+namespace zoetrope::config {
+
+/// Collects `file:line: dotted.path: what must hold, but got what; hint`.
+class Issues {
+ public:
+  /// `path` is dotted from the document's root, for example `training.optimizer.learning_rate`.
+  void add(const Location& location, const std::string& path, const std::string& message);
+  /// A note that does not fail the config (a key without effect here); printed once.
+  void note(const Location& location, const std::string& path, const std::string& message);
+
+  bool ok() const { return faults_.empty(); }
+  const std::vector<std::string>& faults() const { return faults_; }
+  const std::vector<std::string>& notes() const { return notes_; }
+  /// Throws one ConfigError that lists every fault, unless there is none.
+  void throw_if_any() const;
+
+ private:
+  std::vector<std::string> faults_;
+  std::vector<std::string> notes_;
+};
+
+}  // namespace zoetrope::config

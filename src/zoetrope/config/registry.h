@@ -1,0 +1,88 @@
+// Names that `_target_` may take: their config type, factory, documentation and aliases. Filled by explicit calls in the
+// catalog (apps/zoetrope/catalog.cpp); a static self-registering object would be dropped by the linker.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "zoetrope/base/error.h"
+#include "zoetrope/config/schema.h"
+
+namespace zoetrope::config {
+
+/// One `_target_` as config code sees it.
+struct Target {
+  std::string kind;                  ///< `model`, `method`, `callback`, `tracker`, `pipeline`
+  std::string name;                  ///< the name that resolved configs use (FastVideo's dotted path)
+  std::vector<std::string> aliases;  ///< other dotted paths and the short name
+  std::string doc;                   ///< one line
+  const AnySchema* schema = nullptr; ///< null for a target that is known but not built yet
+  std::string planned;               ///< why it cannot be used yet; empty for a target that exists
+};
+
+/// A component as the config gave it: which target, and its typed config struct.
+struct Component {
+  const Target* target = nullptr;
+  std::shared_ptr<void> config;  ///< the struct that `target->schema` describes
+
+  template <class Struct>
+  const Struct& as() const {
+    return *static_cast<const Struct*>(config.get());
+  }
+};
+
+/// All targets of one kind, looked up by name or alias.
+class TargetTable {
+ public:
+  explicit TargetTable(std::string kind) : kind_(std::move(kind)) {}
+  virtual ~TargetTable() = default;
+
+  const std::string& kind() const { return kind_; }
+  const std::vector<std::unique_ptr<Target>>& targets() const { return targets_; }
+  const Target* find(const std::string& name) const;
+
+  /// Reads `{_target_: name, ...}` (or uses `default_target` when there is no `_target_`) into a typed component.
+  /// Unknown and planned targets are issues; the returned component is then empty.
+  Component read(const Node& node, ReadContext context, const std::string& default_target = "") const;
+  /// The component with every field, `_target_` first.
+  static Node write(const Component& component);
+
+  /// A name that FastVideo has and that cannot be used here yet.
+  void add_planned(Target target);
+
+ protected:
+  const Target& add_target(Target target);
+
+ private:
+  std::string kind_;
+  std::vector<std::unique_ptr<Target>> targets_;
+};
+
+/// Targets that build a `Base` from their config struct and `Deps...`.
+template <class Base, class... Deps>
+class Registry : public TargetTable {
+ public:
+  using TargetTable::TargetTable;
+
+  /// Registers `Impl`, which must have `Impl(const Config&, Deps...)`.
+  template <class Impl, class Config>
+  void add(std::string name, std::vector<std::string> aliases, std::string doc) {
+    const Target& target =
+        add_target({kind(), std::move(name), std::move(aliases), std::move(doc), &schema_of<Config>(), ""});
+    factories_[&target] = [](const Component& component, Deps... deps) -> std::unique_ptr<Base> {
+      return std::make_unique<Impl>(component.as<Config>(), std::forward<Deps>(deps)...);
+    };
+  }
+
+  std::unique_ptr<Base> make(const Component& component, Deps... deps) const {
+    return factories_.at(component.target)(component, std::forward<Deps>(deps)...);
+  }
+
+ private:
+  std::map<const Target*, std::function<std::unique_ptr<Base>(const Component&, Deps...)>> factories_;
+};
+
+}  // namespace zoetrope::config

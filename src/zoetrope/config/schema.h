@@ -1,0 +1,248 @@
+// Typed fields of a config struct: one list beside the struct, walked to read YAML, to write the resolved config and to
+// print the reference. Defaults live only in the struct's member initialisers.
+//
+//   struct EmaConfig {
+//     double decay = 0.9999;
+//     int64_t start_iter = 0;
+//     static void describe(config::Schema<EmaConfig>& schema) {
+//       schema.field("decay", &EmaConfig::decay, "Decay per optimizer step.", config::between(0.0, 1.0));
+//       schema.field("start_iter", &EmaConfig::start_iter, "First step that is averaged.", config::at_least(0));
+//     }
+//   };
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "zoetrope/config/issues.h"
+#include "zoetrope/config/node.h"
+
+namespace zoetrope::config {
+
+/// What a value must satisfy, with its text for messages and for the reference, for example `at least 0`.
+/// The check returns whether the value, read as a number or text, is accepted.
+struct Constraint {
+  std::string text;
+  std::function<bool(double)> accepts_number;              ///< unset: any
+  std::function<bool(const std::string&)> accepts_text;    ///< unset: any
+  std::vector<std::string> choices;                        ///< for the nearest known name
+};
+
+Constraint at_least(double minimum);
+Constraint greater_than(double minimum);
+Constraint between(double minimum, double maximum);  ///< both ends included
+Constraint one_of(std::vector<std::string> choices);
+
+/// How one C++ type is read from a Node and written to one. Specialised for bool, int64_t, double, std::string,
+/// Node (anything, kept as it is), std::optional<T>, std::vector<T>, std::map<std::string, T>, and for every struct
+/// with `describe`. read() adds issues instead of throwing and returns false when the value was not taken.
+template <class T>
+struct Type;
+
+struct ReadContext {
+  Issues& issues;
+  std::string path;  ///< dotted path of the node that is being read
+};
+
+bool read_value(const Node& node, bool& value, ReadContext context);
+bool read_value(const Node& node, int64_t& value, ReadContext context);
+bool read_value(const Node& node, double& value, ReadContext context);
+bool read_value(const Node& node, std::string& value, ReadContext context);
+bool read_value(const Node& node, Node& value, ReadContext context);
+Node write_value(bool value);
+Node write_value(int64_t value);
+Node write_value(double value);
+Node write_value(const std::string& value);
+Node write_value(const Node& value);
+
+/// One field of a struct, with the struct's type erased.
+struct Field {
+  std::string name;
+  std::string doc;
+  std::string type;                 ///< `number`, `integer`, `true or false`, `text`, `list of integer`, ...
+  Constraint constraint;
+  bool required = false;
+  std::vector<std::string> aliases;                            ///< other accepted spellings
+  std::function<bool(const Node&, void*, ReadContext)> read;   ///< into the struct at the pointer
+  std::function<Node(const void*)> write;
+  std::function<const class AnySchema*()> nested;              ///< the schema of a struct-typed field, else unset
+};
+
+/// The field list of one struct, type-erased: what validators, writers and the reference generator walk.
+class AnySchema {
+ public:
+  const std::vector<Field>& fields() const { return fields_; }
+  /// Keys that FastVideo has and that change nothing here, with the reason; accepted and noted once.
+  const std::map<std::string, std::string>& keys_without_effect() const { return keys_without_effect_; }
+
+  /// Reads a map into `object`: every known key through its field, an issue for each unknown key (with the nearest
+  /// known one), for each missing required key, and for each broken constraint; then the struct's own checks.
+  /// `reserved` keys (such as `_target_`) are skipped.
+  bool read(const Node& node, void* object, ReadContext context, const std::vector<std::string>& reserved = {}) const;
+  /// Every field with its current value, in the order of the list.
+  Node write(const void* object) const;
+  /// A default-constructed object, owned by the caller.
+  std::shared_ptr<void> make_default() const { return make_default_(); }
+
+ protected:
+  std::vector<Field> fields_;
+  std::map<std::string, std::string> keys_without_effect_;
+  std::function<std::shared_ptr<void>()> make_default_;
+  std::vector<std::function<void(const void*, const Node&, ReadContext)>> checks_;
+};
+
+template <class Struct>
+class Schema;
+
+/// The schema of `Struct`, built once.
+template <class Struct>
+const Schema<Struct>& schema_of();
+
+template <class Struct>
+class Schema : public AnySchema {
+ public:
+  Schema() {
+    make_default_ = [] { return std::static_pointer_cast<void>(std::make_shared<Struct>()); };
+  }
+
+  template <class T>
+  Field& field(std::string name, T Struct::* member, std::string doc, Constraint constraint = {}) {
+    Field field;
+    field.name = std::move(name);
+    field.doc = std::move(doc);
+    field.type = Type<T>::name();
+    field.constraint = std::move(constraint);
+    field.read = [member](const Node& node, void* object, ReadContext context) {
+      return Type<T>::read(node, static_cast<Struct*>(object)->*member, std::move(context));
+    };
+    field.write = [member](const void* object) { return Type<T>::write(static_cast<const Struct*>(object)->*member); };
+    field.nested = Type<T>::schema;
+    fields_.push_back(std::move(field));
+    return fields_.back();
+  }
+  /// A field that must be given.
+  template <class T>
+  Field& required(std::string name, T Struct::* member, std::string doc, Constraint constraint = {}) {
+    Field& added = field(std::move(name), member, std::move(doc), std::move(constraint));
+    added.required = true;
+    return added;
+  }
+  /// A key that FastVideo accepts and that has no effect here.
+  void without_effect(const std::string& key, const std::string& reason) { keys_without_effect_[key] = reason; }
+  /// A check across fields; adds issues at the node or at one of its children.
+  void check(std::function<void(const Struct&, const Node&, ReadContext)> check) {
+    checks_.push_back([check](const void* object, const Node& node, ReadContext context) {
+      check(*static_cast<const Struct*>(object), node, std::move(context));
+    });
+  }
+};
+
+template <class Struct>
+const Schema<Struct>& schema_of() {
+  static const Schema<Struct> schema = [] {
+    Schema<Struct> built;
+    Struct::describe(built);
+    return built;
+  }();
+  return schema;
+}
+
+template <class T>
+concept Scalar = std::same_as<T, bool> || std::same_as<T, int64_t> || std::same_as<T, double> ||
+                 std::same_as<T, std::string> || std::same_as<T, Node>;
+
+template <Scalar T>
+struct Type<T> {
+  static std::string name() {
+    if constexpr (std::same_as<T, bool>) return "true or false";
+    if constexpr (std::same_as<T, int64_t>) return "integer";
+    if constexpr (std::same_as<T, double>) return "number";
+    if constexpr (std::same_as<T, std::string>) return "text";
+    return "anything";
+  }
+  static bool read(const Node& node, T& value, ReadContext context) { return read_value(node, value, context); }
+  static Node write(const T& value) { return write_value(value); }
+  static constexpr const AnySchema* (*schema)() = nullptr;
+};
+
+template <class T>
+struct Type<std::optional<T>> {
+  static std::string name() { return Type<T>::name() + " or null"; }
+  static bool read(const Node& node, std::optional<T>& value, ReadContext context) {
+    value.reset();
+    if (node.is_null()) return true;
+    T inner{};
+    if (!Type<T>::read(node, inner, std::move(context))) return false;
+    value = std::move(inner);
+    return true;
+  }
+  static Node write(const std::optional<T>& value) { return value ? Type<T>::write(*value) : Node::null(); }
+  static constexpr const AnySchema* (*schema)() = Type<T>::schema;
+};
+
+bool expect_list(const Node& node, ReadContext context);
+bool expect_map(const Node& node, ReadContext context);
+
+template <class T>
+struct Type<std::vector<T>> {
+  static std::string name() { return "list of " + Type<T>::name(); }
+  static bool read(const Node& node, std::vector<T>& value, ReadContext context) {
+    if (!expect_list(node, context)) return false;
+    value.clear();
+    bool ok = true;
+    for (size_t i = 0; i < node.items().size(); ++i) {
+      T item{};
+      ok = Type<T>::read(node.items()[i], item, {context.issues, context.path + "[" + std::to_string(i) + "]"}) && ok;
+      value.push_back(std::move(item));
+    }
+    return ok;
+  }
+  static Node write(const std::vector<T>& value) {
+    Node list = Node::list();
+    for (const T& item : value) list.push_back(Type<T>::write(item));
+    return list;
+  }
+  static constexpr const AnySchema* (*schema)() = nullptr;
+};
+
+template <class T>
+struct Type<std::map<std::string, T>> {
+  static std::string name() { return "map of text to " + Type<T>::name(); }
+  static bool read(const Node& node, std::map<std::string, T>& value, ReadContext context) {
+    if (!expect_map(node, context)) return false;
+    value.clear();
+    bool ok = true;
+    for (const auto& [key, child] : node.entries()) {
+      ok = Type<T>::read(child, value[key], {context.issues, context.path + "." + key}) && ok;
+    }
+    return ok;
+  }
+  static Node write(const std::map<std::string, T>& value) {
+    Node map = Node::map();
+    for (const auto& [key, item] : value) map.set(key, Type<T>::write(item));
+    return map;
+  }
+  static constexpr const AnySchema* (*schema)() = nullptr;
+};
+
+template <class T>
+concept Described = requires(Schema<T>& schema) { T::describe(schema); };
+
+template <Described T>
+struct Type<T> {
+  static std::string name() { return "map"; }
+  static bool read(const Node& node, T& value, ReadContext context) {
+    return schema_of<T>().read(node, &value, std::move(context));
+  }
+  static Node write(const T& value) { return schema_of<T>().write(&value); }
+  static const AnySchema* schema() { return &schema_of<T>(); }
+};
+
+}  // namespace zoetrope::config
