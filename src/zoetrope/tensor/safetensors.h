@@ -58,7 +58,7 @@ class WeightFolder {
   at::Tensor tensor(const std::string& name) const;
 
   /// Tensors for `specs`, in their order. Throws CheckpointError that lists every missing and every unexpected name and
-  /// every wrong shape at once. Names in `optional_names` may be absent from the folder's side or from the network's.
+  /// every wrong shape at once. `ignored_names` may be in the folder without being wanted.
   NamedTensors load_strict(const std::vector<TensorSpec>& specs,
                            const std::vector<std::string>& ignored_names = {}) const;
 
