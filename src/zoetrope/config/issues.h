@@ -17,14 +17,22 @@ class Issues {
   void note(const Location& location, const std::string& path, const std::string& message);
 
   bool ok() const { return faults_.empty(); }
-  const std::vector<std::string>& faults() const { return faults_; }
-  const std::vector<std::string>& notes() const { return notes_; }
+  /// In the order of the document: by source, then by line.
+  std::vector<std::string> faults() const { return texts(faults_); }
+  std::vector<std::string> notes() const { return texts(notes_); }
   /// Throws one ConfigError that lists every fault, unless there is none.
   void throw_if_any() const;
 
  private:
-  std::vector<std::string> faults_;
-  std::vector<std::string> notes_;
+  struct Entry {
+    Location location;
+    std::string text;
+  };
+  static void insert(std::vector<Entry>& entries, Entry entry);
+  static std::vector<std::string> texts(const std::vector<Entry>& entries);
+
+  std::vector<Entry> faults_;
+  std::vector<Entry> notes_;
 };
 
 }  // namespace zoetrope::config

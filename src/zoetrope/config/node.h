@@ -1,5 +1,6 @@
-// A config document as a tree that remembers where each value stood. YAML and overrides become Nodes; typed structs are
-// read from Nodes by a Schema; resolved configs are written back as YAML. No yaml-cpp type leaves the .cpp files.
+// A config document as a tree that remembers where each value stood. YAML and overrides become
+// Nodes; typed structs are read from Nodes by a Schema; resolved configs are written back as YAML.
+// No yaml-cpp type leaves the .cpp files.
 #pragma once
 
 #include <filesystem>
@@ -17,8 +18,9 @@ struct Location {
   std::string text() const;
 };
 
-/// A value of a config document: null, a scalar (kept as its text, with whether it was quoted), a list or a map.
-/// Scalars are typed only when read (YAML 1.2 rules, and YAML 1.1's `1e-5` as a number), so that nothing is lost.
+/// A value of a config document: null, a scalar (kept as its text, with whether it was quoted), a
+/// list or a map. Scalars are typed only when read (YAML 1.2 rules, and YAML 1.1's `1e-5` as a
+/// number), so that nothing is lost.
 class Node {
  public:
   enum class Kind { kNull, kScalar, kList, kMap };
@@ -40,8 +42,10 @@ class Node {
   const std::string& text() const { return text_; }  ///< scalars only
   bool quoted() const { return quoted_; }
 
-  const std::vector<Node>& items() const { return items_; }                             ///< lists only
-  const std::vector<std::pair<std::string, Node>>& entries() const { return entries_; }  ///< maps only, in file order
+  const std::vector<Node>& items() const { return items_; }  ///< lists only
+  const std::vector<std::pair<std::string, Node>>& entries() const {
+    return entries_;
+  }  ///< maps only, in file order
   void push_back(Node item) { items_.push_back(std::move(item)); }
   /// The value of `key`, or nullptr. Maps only.
   const Node* find(std::string_view key) const;
@@ -58,8 +62,8 @@ class Node {
   std::vector<std::pair<std::string, Node>> entries_;
 };
 
-/// Parses YAML. `source` names the document in locations. Throws ConfigError with file:line for syntax faults (tabs,
-/// duplicate keys, several documents, aliases are resolved).
+/// Parses YAML. `source` names the document in locations. Throws ConfigError with file:line for
+/// syntax faults (tabs, duplicate keys, several documents, aliases are resolved).
 Node parse_yaml(std::string_view text, const std::string& source);
 /// Reads and parses a file. Throws ConfigError when it is missing, a folder, empty or not YAML.
 Node parse_yaml_file(const std::filesystem::path& path);

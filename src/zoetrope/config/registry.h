@@ -1,5 +1,6 @@
-// Names that `_target_` may take: their config type, factory, documentation and aliases. Filled by explicit calls in the
-// catalog (apps/zoetrope/catalog.cpp); a static self-registering object would be dropped by the linker.
+// Names that `_target_` may take: their config type, factory, documentation and aliases. Filled by
+// explicit calls in the catalog (apps/zoetrope/catalog.cpp); a static self-registering object would
+// be dropped by the linker.
 #pragma once
 
 #include <functional>
@@ -15,12 +16,12 @@ namespace zoetrope::config {
 
 /// One `_target_` as config code sees it.
 struct Target {
-  std::string kind;                  ///< `model`, `method`, `callback`, `tracker`, `pipeline`
-  std::string name;                  ///< the name that resolved configs use (FastVideo's dotted path)
-  std::vector<std::string> aliases;  ///< other dotted paths and the short name
-  std::string doc;                   ///< one line
-  const AnySchema* schema = nullptr; ///< null for a target that is known but not built yet
-  std::string planned;               ///< why it cannot be used yet; empty for a target that exists
+  std::string kind = {};  ///< `model`, `method`, `callback`, `tracker`, `pipeline`
+  std::string name;       ///< the name that resolved configs use (FastVideo's dotted path)
+  std::vector<std::string> aliases = {};  ///< other dotted paths and the short name
+  std::string doc;                        ///< one line
+  const AnySchema* schema = nullptr;      ///< null for a target that is known but not built yet
+  std::string planned = {};  ///< why it cannot be used yet; empty for a target that exists
 };
 
 /// A component as the config gave it: which target, and its typed config struct.
@@ -44,9 +45,10 @@ class TargetTable {
   const std::vector<std::unique_ptr<Target>>& targets() const { return targets_; }
   const Target* find(const std::string& name) const;
 
-  /// Reads `{_target_: name, ...}` (or uses `default_target` when there is no `_target_`) into a typed component.
-  /// Unknown and planned targets are issues; the returned component is then empty.
-  Component read(const Node& node, ReadContext context, const std::string& default_target = "") const;
+  /// Reads `{_target_: name, ...}` (or uses `default_target` when there is no `_target_`) into a
+  /// typed component. Unknown and planned targets are issues; the returned component is then empty.
+  Component read(const Node& node, ReadContext context,
+                 const std::string& default_target = "") const;
   /// The component with every field, `_target_` first.
   static Node write(const Component& component);
 
@@ -70,8 +72,8 @@ class Registry : public TargetTable {
   /// Registers `Impl`, which must have `Impl(const Config&, Deps...)`.
   template <class Impl, class Config>
   void add(std::string name, std::vector<std::string> aliases, std::string doc) {
-    const Target& target =
-        add_target({kind(), std::move(name), std::move(aliases), std::move(doc), &schema_of<Config>(), ""});
+    const Target& target = add_target(
+        {kind(), std::move(name), std::move(aliases), std::move(doc), &schema_of<Config>(), ""});
     factories_[&target] = [](const Component& component, Deps... deps) -> std::unique_ptr<Base> {
       return std::make_unique<Impl>(component.as<Config>(), std::forward<Deps>(deps)...);
     };
@@ -82,7 +84,8 @@ class Registry : public TargetTable {
   }
 
  private:
-  std::map<const Target*, std::function<std::unique_ptr<Base>(const Component&, Deps...)>> factories_;
+  std::map<const Target*, std::function<std::unique_ptr<Base>(const Component&, Deps...)>>
+      factories_;
 };
 
 }  // namespace zoetrope::config

@@ -1,12 +1,14 @@
-// Typed fields of a config struct: one list beside the struct, walked to read YAML, to write the resolved config and to
-// print the reference. Defaults live only in the struct's member initialisers.
+// Typed fields of a config struct: one list beside the struct, walked to read YAML, to write the
+// resolved config and to print the reference. Defaults live only in the struct's member
+// initialisers.
 //
 //   struct EmaConfig {
 //     double decay = 0.9999;
 //     int64_t start_iter = 0;
 //     static void describe(config::Schema<EmaConfig>& schema) {
-//       schema.field("decay", &EmaConfig::decay, "Decay per optimizer step.", config::between(0.0, 1.0));
-//       schema.field("start_iter", &EmaConfig::start_iter, "First step that is averaged.", config::at_least(0));
+//       schema.field("decay", &EmaConfig::decay, "Decay per optimizer step.",
+//       config::between(0.0, 1.0)); schema.field("start_iter", &EmaConfig::start_iter, "First step
+//       that is averaged.", config::at_least(0));
 //     }
 //   };
 #pragma once
@@ -26,23 +28,30 @@
 
 namespace zoetrope::config {
 
-/// What a value must satisfy, with its text for messages and for the reference, for example `at least 0`.
-/// The check returns whether the value, read as a number or text, is accepted.
+/// What a value must satisfy, with its text for messages and for the reference, for example `at
+/// least 0`. The check returns whether the value, read as a number or text, is accepted.
 struct Constraint {
   std::string text;
-  std::function<bool(double)> accepts_number;              ///< unset: any
-  std::function<bool(const std::string&)> accepts_text;    ///< unset: any
-  std::vector<std::string> choices;                        ///< for the nearest known name
+  std::function<bool(double)> accepts_number = {};            ///< unset: any
+  std::function<bool(const std::string&)> accepts_text = {};  ///< unset: any
+  std::vector<std::string> choices = {};                      ///< for the nearest known name
 };
 
 Constraint at_least(double minimum);
 Constraint greater_than(double minimum);
 Constraint between(double minimum, double maximum);  ///< both ends included
 Constraint one_of(std::vector<std::string> choices);
+Constraint not_empty();  ///< text with at least one character
 
-/// How one C++ type is read from a Node and written to one. Specialised for bool, int64_t, double, std::string,
-/// Node (anything, kept as it is), std::optional<T>, std::vector<T>, std::map<std::string, T>, and for every struct
-/// with `describe`. read() adds issues instead of throwing and returns false when the value was not taken.
+/// What `node` breaks of `constraint`, as `must be at least 0, but got the number -1`, or nothing.
+/// Lists are checked item by item; null breaks nothing (whether it may be null is the type's
+/// affair).
+std::optional<std::string> broken_constraint(const Constraint& constraint, const Node& node);
+
+/// How one C++ type is read from a Node and written to one. Specialised for bool, int64_t, double,
+/// std::string, Node (anything, kept as it is), std::optional<T>, std::vector<T>,
+/// std::map<std::string, T>, and for every struct with `describe`. read() adds issues instead of
+/// throwing and returns false when the value was not taken.
 template <class T>
 struct Type;
 
@@ -50,6 +59,11 @@ struct ReadContext {
   Issues& issues;
   std::string path;  ///< dotted path of the node that is being read
 };
+
+/// Adds the issue `context.path: message` at `node`; always false, so that readers can return it.
+bool refuse(const Node& node, const ReadContext& context, const std::string& message);
+/// `path.key`, or `key` at the document's root.
+std::string child_path(const std::string& path, const std::string& key);
 
 bool read_value(const Node& node, bool& value, ReadContext context);
 bool read_value(const Node& node, int64_t& value, ReadContext context);
@@ -66,36 +80,52 @@ Node write_value(const Node& value);
 struct Field {
   std::string name;
   std::string doc;
-  std::string type;                 ///< `number`, `integer`, `true or false`, `text`, `list of integer`, ...
+  std::string type;  ///< `number`, `integer`, `true or false`, `text`, `list of integer`, ...
   Constraint constraint;
   bool required = false;
-  std::vector<std::string> aliases;                            ///< other accepted spellings
-  std::function<bool(const Node&, void*, ReadContext)> read;   ///< into the struct at the pointer
+  std::vector<std::string> aliases;                           ///< other accepted spellings
+  std::function<bool(const Node&, void*, ReadContext)> read;  ///< into the struct at the pointer
   std::function<Node(const void*)> write;
-  std::function<const class AnySchema*()> nested;              ///< the schema of a struct-typed field, else unset
+  std::function<const class AnySchema*()>
+      nested;  ///< the schema of a struct-typed field, else unset
 };
 
-/// The field list of one struct, type-erased: what validators, writers and the reference generator walk.
+/// The field list of one struct, type-erased: what validators, writers and the reference generator
+/// walk.
 class AnySchema {
  public:
   const std::vector<Field>& fields() const { return fields_; }
-  /// Keys that FastVideo has and that change nothing here, with the reason; accepted and noted once.
-  const std::map<std::string, std::string>& keys_without_effect() const { return keys_without_effect_; }
+  /// Keys that FastVideo has and that change nothing here, with the reason; accepted and noted
+  /// once.
+  const std::map<std::string, std::string>& keys_without_effect() const {
+    return keys_without_effect_;
+  }
 
-  /// Reads a map into `object`: every known key through its field, an issue for each unknown key (with the nearest
-  /// known one), for each missing required key, and for each broken constraint; then the struct's own checks.
-  /// `reserved` keys (such as `_target_`) are skipped.
-  bool read(const Node& node, void* object, ReadContext context, const std::vector<std::string>& reserved = {}) const;
+  /// Reads a map into `object`: every known key through its field, an issue for each unknown key
+  /// (with the nearest known one), for each missing required key, and for each broken constraint;
+  /// then the struct's own checks. `reserved` keys (such as `_target_`) are skipped. Null counts as
+  /// an empty map: a section whose lines are all commented out.
+  bool read(const Node& node, void* object, ReadContext context,
+            const std::vector<std::string>& reserved = {}) const;
   /// Every field with its current value, in the order of the list.
   Node write(const void* object) const;
   /// A default-constructed object, owned by the caller.
   std::shared_ptr<void> make_default() const { return make_default_(); }
+
+  /// The field that `key` names (by its name or an alias), or nullptr.
+  const Field* find(const std::string& key) const;
 
  protected:
   std::vector<Field> fields_;
   std::map<std::string, std::string> keys_without_effect_;
   std::function<std::shared_ptr<void>()> make_default_;
   std::vector<std::function<void(const void*, const Node&, ReadContext)>> checks_;
+
+ private:
+  bool accept_without_effect(const std::string& key, const Node& value,
+                             const ReadContext& context) const;
+  static bool read_field(const Field& field, const Node& value, void* object,
+                         const ReadContext& context);
 };
 
 template <class Struct>
@@ -113,7 +143,7 @@ class Schema : public AnySchema {
   }
 
   template <class T>
-  Field& field(std::string name, T Struct::* member, std::string doc, Constraint constraint = {}) {
+  Field& field(std::string name, T Struct::*member, std::string doc, Constraint constraint = {}) {
     Field field;
     field.name = std::move(name);
     field.doc = std::move(doc);
@@ -122,20 +152,25 @@ class Schema : public AnySchema {
     field.read = [member](const Node& node, void* object, ReadContext context) {
       return Type<T>::read(node, static_cast<Struct*>(object)->*member, std::move(context));
     };
-    field.write = [member](const void* object) { return Type<T>::write(static_cast<const Struct*>(object)->*member); };
+    field.write = [member](const void* object) {
+      return Type<T>::write(static_cast<const Struct*>(object)->*member);
+    };
     field.nested = Type<T>::schema;
     fields_.push_back(std::move(field));
     return fields_.back();
   }
   /// A field that must be given.
   template <class T>
-  Field& required(std::string name, T Struct::* member, std::string doc, Constraint constraint = {}) {
+  Field& required(std::string name, T Struct::*member, std::string doc,
+                  Constraint constraint = {}) {
     Field& added = field(std::move(name), member, std::move(doc), std::move(constraint));
     added.required = true;
     return added;
   }
   /// A key that FastVideo accepts and that has no effect here.
-  void without_effect(const std::string& key, const std::string& reason) { keys_without_effect_[key] = reason; }
+  void without_effect(const std::string& key, const std::string& reason) {
+    keys_without_effect_[key] = reason;
+  }
   /// A check across fields; adds issues at the node or at one of its children.
   void check(std::function<void(const Struct&, const Node&, ReadContext)> check) {
     checks_.push_back([check](const void* object, const Node& node, ReadContext context) {
@@ -156,7 +191,7 @@ const Schema<Struct>& schema_of() {
 
 template <class T>
 concept Scalar = std::same_as<T, bool> || std::same_as<T, int64_t> || std::same_as<T, double> ||
-                 std::same_as<T, std::string> || std::same_as<T, Node>;
+    std::same_as<T, std::string> || std::same_as<T, Node>;
 
 template <Scalar T>
 struct Type<T> {
@@ -167,7 +202,9 @@ struct Type<T> {
     if constexpr (std::same_as<T, std::string>) return "text";
     return "anything";
   }
-  static bool read(const Node& node, T& value, ReadContext context) { return read_value(node, value, context); }
+  static bool read(const Node& node, T& value, ReadContext context) {
+    return read_value(node, value, context);
+  }
   static Node write(const T& value) { return write_value(value); }
   static constexpr const AnySchema* (*schema)() = nullptr;
 };
@@ -183,7 +220,9 @@ struct Type<std::optional<T>> {
     value = std::move(inner);
     return true;
   }
-  static Node write(const std::optional<T>& value) { return value ? Type<T>::write(*value) : Node::null(); }
+  static Node write(const std::optional<T>& value) {
+    return value ? Type<T>::write(*value) : Node::null();
+  }
   static constexpr const AnySchema* (*schema)() = Type<T>::schema;
 };
 
@@ -199,7 +238,9 @@ struct Type<std::vector<T>> {
     bool ok = true;
     for (size_t i = 0; i < node.items().size(); ++i) {
       T item{};
-      ok = Type<T>::read(node.items()[i], item, {context.issues, context.path + "[" + std::to_string(i) + "]"}) && ok;
+      ok = Type<T>::read(node.items()[i], item,
+                         {context.issues, context.path + "[" + std::to_string(i) + "]"}) &&
+           ok;
       value.push_back(std::move(item));
     }
     return ok;
@@ -220,7 +261,7 @@ struct Type<std::map<std::string, T>> {
     value.clear();
     bool ok = true;
     for (const auto& [key, child] : node.entries()) {
-      ok = Type<T>::read(child, value[key], {context.issues, context.path + "." + key}) && ok;
+      ok = Type<T>::read(child, value[key], {context.issues, child_path(context.path, key)}) && ok;
     }
     return ok;
   }
@@ -233,7 +274,9 @@ struct Type<std::map<std::string, T>> {
 };
 
 template <class T>
-concept Described = requires(Schema<T>& schema) { T::describe(schema); };
+concept Described = requires(Schema<T>& schema) {
+  T::describe(schema);
+};
 
 template <Described T>
 struct Type<T> {
