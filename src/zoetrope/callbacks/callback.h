@@ -1,0 +1,55 @@
+// Hooks of the training loop. A callback sees the method, the tracker and the step; the trainer knows no concrete
+// callback. Source: the training architecture document's callbacks; FastVideo train/callbacks/callback.py.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "zoetrope/methods/method.h"
+#include "zoetrope/optim/exponential_moving_average.h"
+#include "zoetrope/tracking/tracker.h"
+
+namespace zoetrope {
+
+/// What a callback is built from, beside its own config.
+struct CallbackContext {
+  std::filesystem::path output_dir;
+  std::filesystem::path pipeline_folder;  ///< where validation finds VAE, text encoder and tokenizer
+  at::Device device = at::kCPU;
+  int64_t seed = 0;                       ///< training.data.seed
+  int64_t num_latent_frames = 0;
+  int64_t num_height = 0;                 ///< pixels
+  int64_t num_width = 0;                  ///< pixels
+  std::optional<double> flow_shift;       ///< pipeline.flow_shift
+};
+
+/// The run as callbacks see it. `step` is the number of finished optimizer steps.
+struct RunState {
+  TrainingMethod& method;
+  Tracker& tracker;
+  int64_t step = 0;
+  /// The student's averaged weights, once they exist: set by the EMA callback, used by validation and by the export.
+  ExponentialMovingAverage* average = nullptr;
+};
+
+/// One optimizer that is about to step. Callbacks may lower `gradient_scale` (clipping).
+struct OptimizerUpdate {
+  RoleOptimizer* optimizer = nullptr;
+  double gradient_norm = 0.0;  ///< global L2 norm before clipping; finite
+  double gradient_scale = 1.0;
+};
+
+class Callback {
+ public:
+  virtual ~Callback() = default;
+  virtual void on_train_start(RunState& /*run*/) {}
+  virtual void on_before_optimizer_step(RunState& /*run*/, std::vector<OptimizerUpdate>& /*updates*/) {}
+  virtual void on_training_step_end(RunState& /*run*/) {}
+  /// Called at the start (step 0) and after every step; validates when it is due.
+  virtual void on_validation_begin(RunState& /*run*/) {}
+  virtual void on_train_end(RunState& /*run*/) {}
+};
+
+}  // namespace zoetrope

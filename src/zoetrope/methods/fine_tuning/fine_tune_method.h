@@ -1,0 +1,27 @@
+// Supervised fine-tuning: flow matching between data and noise, one timestep per sample.
+// Source: Lipman et al. 2023 (flow matching), equation 23 with the linear path; FastVideo fine_tuning/finetune.py.
+#pragma once
+
+#include "zoetrope/config/schema.h"
+#include "zoetrope/methods/method.h"
+
+namespace zoetrope {
+
+/// SFT has no options of its own: the density of timesteps is training.model.weighting_scheme.
+struct FineTuneConfig {
+  static void describe(config::Schema<FineTuneConfig>& schema);
+};
+
+class FineTuneMethod : public TrainingMethod {
+ public:
+  /// Throws ConfigError when the student is frozen or the learning rate is not positive.
+  FineTuneMethod(const FineTuneConfig& config, MethodContext context);
+
+  StepOutput single_train_step(const Batch& raw, int64_t step) override;
+  std::vector<RoleOptimizer*> optimizers(int64_t step) override;
+
+ private:
+  RoleOptimizer optimizer_;
+};
+
+}  // namespace zoetrope

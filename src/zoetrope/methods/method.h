@@ -1,0 +1,91 @@
+// A training method: owns the roles, computes losses, and says which optimizers step. Knows no concrete model, no file
+// and no trainer. Source: the training architecture document's TrainingMethod; FastVideo train/methods/base.py.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "zoetrope/models/model.h"
+#include "zoetrope/optim/adamw.h"
+#include "zoetrope/optim/learning_rate_schedule.h"
+#include "zoetrope/optim/optimizer_config.h"
+
+namespace zoetrope {
+
+/// The role models of a run, in the order of the config.
+class RoleModels {
+ public:
+  void add(std::string role, std::unique_ptr<ModelBase> model);
+  bool contains(const std::string& role) const;
+  /// Throws ConfigError naming the method when the role is missing or wrongly trainable.
+  ModelBase& require(const std::string& role, bool trainable, const std::string& method) const;
+  const std::vector<std::pair<std::string, std::unique_ptr<ModelBase>>>& all() const { return models_; }
+
+ private:
+  std::vector<std::pair<std::string, std::unique_ptr<ModelBase>>> models_;
+};
+
+/// What every method is built from.
+struct MethodContext {
+  RoleModels roles;
+  OptimizerConfig optimizer;
+  int64_t max_train_steps = 0;
+  bool precondition_outputs = false;  ///< training.model.precondition_outputs: the loss is taken in x0
+  RandomSource* random = nullptr;     ///< borrowed
+};
+
+/// A trained role: its parameters, optimizer and learning-rate schedule. The schedule counts this role's own updates.
+class RoleOptimizer {
+ public:
+  RoleOptimizer(std::string role, ModelBase& model, const OptimizerConfig& config, int64_t max_train_steps);
+
+  const std::string& role() const { return role_; }
+  ModelBase& model() { return model_; }
+  AdamW& adamw() { return adamw_; }
+  double learning_rate() const { return schedule_.learning_rate(num_updates_); }
+  int64_t num_updates() const { return num_updates_; }
+  /// One AdamW step with the gradients scaled by `gradient_scale` (clipping), then the schedule advances.
+  void step(double gradient_scale);
+
+ private:
+  std::string role_;
+  ModelBase& model_;
+  AdamW adamw_;
+  LearningRateSchedule schedule_;
+  int64_t num_updates_ = 0;
+};
+
+/// What one micro-batch gave. Tensors are scalars on the device; nothing is copied to the host here.
+struct StepOutput {
+  std::vector<std::pair<std::string, at::Tensor>> losses;  ///< `total_loss` first; logged, averaged over accumulation
+  std::vector<std::pair<std::string, double>> metrics;
+  std::vector<std::pair<ModelBase*, at::Tensor>> objectives;  ///< what is backpropagated, and through which model
+  int64_t num_tokens = 0;  ///< that the student processed
+};
+
+class TrainingMethod {
+ public:
+  explicit TrainingMethod(MethodContext context);
+  virtual ~TrainingMethod() = default;
+
+  ModelBase& student() { return *student_; }
+  const RoleModels& roles() const { return context_.roles; }
+
+  /// Loss of one micro-batch at optimizer step `step` (the first is 1).
+  virtual StepOutput single_train_step(const Batch& raw, int64_t step) = 0;
+  /// Backpropagates every objective, divided by the accumulation rounds.
+  virtual void backward(const StepOutput& output, int64_t num_accumulation_rounds);
+  /// The optimizers that step at `step`.
+  virtual std::vector<RoleOptimizer*> optimizers(int64_t step) = 0;
+
+ protected:
+  const MethodContext& context() const { return context_; }
+
+ private:
+  MethodContext context_;
+  ModelBase* student_;
+};
+
+}  // namespace zoetrope

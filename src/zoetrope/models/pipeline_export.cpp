@@ -1,0 +1,39 @@
+#include "zoetrope/models/pipeline_export.h"
+
+#include "zoetrope/base/error.h"
+
+namespace zoetrope {
+namespace fs = std::filesystem;
+
+namespace {
+
+// Small files may be edited by hand in the copy, which must not reach the original through a link.
+constexpr uintmax_t kMinLinkedBytes = 16 << 20;
+
+}  // namespace
+
+void copy_pipeline_folder(const fs::path& source, const fs::path& target, const std::string& replaced_component) {
+  fs::create_directories(target);
+  for (auto entry = fs::recursive_directory_iterator(source, fs::directory_options::follow_directory_symlink);
+       entry != fs::recursive_directory_iterator(); ++entry) {
+    const fs::path relative = fs::relative(entry->path(), source);
+    if (entry->is_directory()) {
+      if (relative == replaced_component) {
+        entry.disable_recursion_pending();
+      } else {
+        fs::create_directories(target / relative);
+      }
+      continue;
+    }
+    const fs::path original = fs::canonical(entry->path());
+    const fs::path copy = target / relative;
+    std::error_code error;
+    fs::remove(copy, error);
+    const bool linked = fs::file_size(original) >= kMinLinkedBytes;
+    if (linked) fs::create_hard_link(original, copy, error);
+    if (!linked || error) fs::copy_file(original, copy, fs::copy_options::overwrite_existing, error);
+    if (error) fail<CheckpointError>("{}: cannot be copied to {}: {}", original.string(), copy.string(), error.message());
+  }
+}
+
+}  // namespace zoetrope

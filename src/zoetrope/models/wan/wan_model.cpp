@@ -1,0 +1,151 @@
+#include "zoetrope/models/wan/wan_model.h"
+
+#include <ATen/ATen.h>
+
+#include "zoetrope/base/error.h"
+#include "zoetrope/base/model_path.h"
+#include "zoetrope/diffusion/prediction_conversion.h"
+#include "zoetrope/models/pipeline_export.h"
+#include "zoetrope/networks/wan_vae/wan_vae_config.h"
+#include "zoetrope/tensor/safetensors.h"
+
+namespace zoetrope {
+namespace {
+
+WanTransformer load_transformer(const WanModelConfig& config, const ModelContext& context,
+                                const std::filesystem::path& pipeline_folder) {
+  const std::filesystem::path folder = pipeline_folder / "transformer";
+  WanTransformer transformer(read_wan_transformer_config(folder / "config.json"),
+                             {context.device, context.compute_dtype, config.trainable});
+  const std::filesystem::path weights =
+      config.transformer_override_safetensor ? *config.transformer_override_safetensor : folder.string();
+  transformer.parameters().load(load_wan_transformer_weights(weights, transformer.parameters().specs()));
+  const auto& checkpointing = config.enable_gradient_checkpointing_type ? config.enable_gradient_checkpointing_type
+                                                                        : context.gradient_checkpointing;
+  transformer.set_gradient_checkpointing(config.trainable && checkpointing.has_value());
+  return transformer;
+}
+
+}  // namespace
+
+void WanModelConfig::describe(config::Schema<WanModelConfig>& schema) {
+  schema.required("init_from", &WanModelConfig::init_from,
+                  "Pipeline folder in Diffusers layout, or a Hugging Face name that is in the local cache.");
+  schema.field("trainable", &WanModelConfig::trainable, "Whether the role gets gradients and an optimizer.");
+  schema.field("flow_shift", &WanModelConfig::flow_shift,
+               "Shift of this role's noise table: the density of SFT timesteps and the grid of add_noise. Not the same "
+               "as pipeline.flow_shift.",
+               config::greater_than(0.0));
+  schema.field("enable_gradient_checkpointing_type", &WanModelConfig::enable_gradient_checkpointing_type,
+               "`full` recomputes every block in the backward pass; null uses "
+               "training.model.enable_gradient_checkpointing_type.",
+               config::one_of({"full", "block_skip", "ops"}));
+  schema.field("transformer_override_safetensor", &WanModelConfig::transformer_override_safetensor,
+               "Safetensors file or folder whose weights replace those of init_from.");
+  schema.without_effect("disable_custom_init_weights", "there are no custom initial weights to disable");
+  schema.without_effect("attention_backend", "the attention kernel is chosen by the device");
+}
+
+WanModel::WanModel(const WanModelConfig& config, const ModelContext& context)
+    : config_(config),
+      context_(context),
+      pipeline_folder_(resolve_model_path(config.init_from)),
+      transformer_(load_transformer(config, context, pipeline_folder_)),
+      noise_schedule_(make_training_schedule(config.flow_shift, context.device)) {}
+
+void WanModel::init_preprocessors() {
+  const WanVaeConfig vae = read_wan_vae_config(pipeline_folder_ / "vae" / "config.json");
+  latents_mean_C_ = at::tensor(vae.latents_mean, at::kDouble).to(at::kFloat).to(context_.device);
+  latents_std_C_ = at::tensor(vae.latents_std, at::kDouble).to(at::kFloat).to(context_.device);
+}
+
+at::Tensor WanModel::clean_latents_BTCHW(const Batch& raw, LatentsSource source) const {
+  const int64_t num_frames = context_.num_latent_frames;
+  if (source == LatentsSource::kZeros) {
+    constexpr int64_t kSpatialCompression = 8;
+    return at::zeros({raw.batch_size(), num_frames, transformer_.config().in_channels,
+                      context_.num_height / kSpatialCompression, context_.num_width / kSpatialCompression},
+                     at::TensorOptions().device(context_.device));
+  }
+  const at::Tensor latents_BCTHW = raw.vae_latent_BCTHW.narrow(2, 0, num_frames)
+                                       .to(context_.device, at::kFloat, /*non_blocking=*/true);
+  const auto channels = std::vector<int64_t>{1, -1, 1, 1, 1};
+  const at::Tensor normalised =
+      (latents_BCTHW - latents_mean_C_.view(channels)) * latents_std_C_.reciprocal().view(channels);
+  return normalised.transpose(1, 2).contiguous();
+}
+
+TrainingBatch WanModel::prepare_batch(const Batch& raw, LatentsSource source) {
+  TrainingBatch batch;
+  batch.sample_indices = raw.sample_indices;
+  for (const SampleInfo& info : raw.info) batch.sample_names.push_back(info.id);
+  batch.latents_BTCHW = clean_latents_BTCHW(raw, source);
+  const auto shape = batch.latents_BTCHW.sizes();
+  // Drawn on the CPU so that every device sees the same noise; in the order and layout of the reference.
+  const at::Tensor noise_BCTHW =
+      context_.random->normal({"noise", raw.sample_indices}, {shape[0], shape[2], shape[1], shape[3], shape[4]});
+  batch.noise_BTCHW = noise_BCTHW.to(context_.device, /*non_blocking=*/true).transpose(1, 2).contiguous();
+  const DrawKey key{"timestep", raw.sample_indices};
+  const at::Tensor draws_B = context_.timestep_density.density == TimestepDensity::kLogitNormal
+                                 ? context_.random->normal(key, {shape[0]})
+                                 : context_.random->uniform(key, {shape[0]});
+  const at::Tensor index_B =
+      position_to_index(timestep_positions(draws_B, context_.timestep_density), noise_schedule_.size())
+          .to(context_.device, /*non_blocking=*/true);
+  batch.timesteps_B = noise_schedule_.timesteps().index_select(0, index_B);
+  batch.sigmas_B = noise_schedule_.sigmas().index_select(0, index_B);
+  const at::Tensor sigma = batch.sigmas_B.view({-1, 1, 1, 1, 1});
+  batch.noisy_latents_BTCHW = (1.0 - sigma) * batch.latents_BTCHW + sigma * batch.noise_BTCHW;
+  batch.conditional.text_embedding_BLD =
+      raw.text_embedding_BLD.to(context_.device, context_.compute_dtype, /*non_blocking=*/true);
+  batch.conditional.text_attention_mask_BL = raw.text_attention_mask_BL.to(context_.device, /*non_blocking=*/true);
+  return batch;
+}
+
+at::Tensor WanModel::predict_noise(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
+                                   const Conditioning& conditioning) {
+  WanTransformerInputs inputs;
+  inputs.hidden_BCTHW = noisy_BTCHW.transpose(1, 2).to(context_.compute_dtype);
+  inputs.timestep = timestep;
+  inputs.text_BLD = conditioning.text_embedding_BLD;
+  return transformer_.forward(inputs).transpose(1, 2);
+}
+
+at::Tensor WanModel::predict_x0(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
+                                const Conditioning& conditioning) {
+  return velocity_to_clean(predict_noise(noisy_BTCHW, timestep, conditioning), noisy_BTCHW,
+                           noise_schedule_.sigma_at(timestep));
+}
+
+at::Tensor WanModel::add_noise(const at::Tensor& clean_BTCHW, const at::Tensor& noise_BTCHW,
+                               const at::Tensor& timestep) const {
+  return noise_schedule_.add_noise(clean_BTCHW, noise_BTCHW, timestep);
+}
+
+int64_t WanModel::num_tokens(at::IntArrayRef latents_BTCHW_shape) const {
+  int64_t patch_volume = 1;
+  for (const int64_t size : transformer_.config().patch_size) patch_volume *= size;
+  return latents_BTCHW_shape[0] * latents_BTCHW_shape[1] * latents_BTCHW_shape[3] * latents_BTCHW_shape[4] /
+         patch_volume;
+}
+
+DenoisingNetwork WanModel::denoising_network() {
+  return [this](const at::Tensor& noisy_BCTHW, const at::Tensor& timestep_B, const at::Tensor& text_BLD) {
+    at::NoGradGuard no_grad;
+    WanTransformerInputs inputs;
+    inputs.hidden_BCTHW = noisy_BCTHW.to(context_.compute_dtype);
+    inputs.timestep = timestep_B;
+    inputs.text_BLD = text_BLD.to(context_.compute_dtype);
+    return transformer_.forward(inputs);
+  };
+}
+
+void WanModel::export_pipeline(const std::filesystem::path& folder, const NamedTensors& weights) const {
+  copy_pipeline_folder(pipeline_folder_, folder, "transformer");
+  std::filesystem::create_directories(folder / "transformer");
+  std::filesystem::copy_file(pipeline_folder_ / "transformer" / "config.json", folder / "transformer" / "config.json",
+                             std::filesystem::copy_options::overwrite_existing);
+  write_weight_folder(folder / "transformer", "diffusion_pytorch_model", weights);
+}
+
+}  // namespace zoetrope

@@ -1,0 +1,56 @@
+// WanModel: the bidirectional Wan 2.1 text-to-video transformer as a role.
+// Source: FastVideo train/models/wan/wan.py.
+#pragma once
+
+#include <optional>
+
+#include "zoetrope/config/schema.h"
+#include "zoetrope/models/model.h"
+#include "zoetrope/networks/wan_transformer/wan_transformer.h"
+
+namespace zoetrope {
+
+/// `models.<role>` of a Wan model.
+struct WanModelConfig {
+  std::string init_from;
+  bool trainable = true;
+  double flow_shift = 3.0;
+  std::optional<std::string> enable_gradient_checkpointing_type;
+  std::optional<std::string> transformer_override_safetensor;
+  static void describe(config::Schema<WanModelConfig>& schema);
+};
+
+class WanModel : public ModelBase {
+ public:
+  /// Reads `<init_from>/transformer`. Throws CheckpointError for missing, unexpected or wrongly shaped tensors.
+  WanModel(const WanModelConfig& config, const ModelContext& context);
+
+  bool trainable() const override { return config_.trainable; }
+  ParameterStore& parameters() override { return transformer_.parameters(); }
+  const std::filesystem::path& pipeline_folder() const override { return pipeline_folder_; }
+  void init_preprocessors() override;
+  std::string data_type() const override { return "t2v"; }
+  TrainingBatch prepare_batch(const Batch& raw, LatentsSource source) override;
+  at::Tensor predict_noise(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
+                           const Conditioning& conditioning) override;
+  at::Tensor predict_x0(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
+                        const Conditioning& conditioning) override;
+  at::Tensor add_noise(const at::Tensor& clean_BTCHW, const at::Tensor& noise_BTCHW,
+                       const at::Tensor& timestep) const override;
+  int64_t num_tokens(at::IntArrayRef latents_BTCHW_shape) const override;
+  DenoisingNetwork denoising_network() override;
+  void export_pipeline(const std::filesystem::path& folder, const NamedTensors& weights) const override;
+
+ private:
+  at::Tensor clean_latents_BTCHW(const Batch& raw, LatentsSource source) const;
+
+  WanModelConfig config_;
+  ModelContext context_;
+  std::filesystem::path pipeline_folder_;
+  WanTransformer transformer_;
+  FlowMatchSchedule noise_schedule_;
+  at::Tensor latents_mean_C_;  ///< fp32; defined after init_preprocessors
+  at::Tensor latents_std_C_;
+};
+
+}  // namespace zoetrope

@@ -1,0 +1,60 @@
+// The training loop: batches, micro-steps, optimizer steps, callbacks. Knows no concrete model, method or callback.
+// Source: the training architecture document's loop; FastVideo train/trainer.py.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "zoetrope/callbacks/callback.h"
+#include "zoetrope/data/loader.h"
+#include "zoetrope/methods/method.h"
+#include "zoetrope/tracking/tracker.h"
+
+namespace zoetrope {
+
+using NamedCallbacks = std::vector<std::pair<std::string, std::unique_ptr<Callback>>>;
+
+class Trainer {
+ public:
+  struct Options {
+    int64_t max_train_steps = 0;
+    int64_t gradient_accumulation_steps = 1;
+  };
+
+  /// Borrows everything; `callbacks` run in their order.
+  Trainer(Options options, TrainingMethod& method, Loader& loader, NamedCallbacks& callbacks, Tracker& tracker);
+
+  /// Runs to max_train_steps. Throws TrainingError, before the optimizer steps, when a loss or a gradient norm is not
+  /// finite; the message names the step and its samples.
+  void run();
+  /// What the callbacks saw last: the step, and the averaged weights if there are any.
+  const RunState& state() const { return state_; }
+
+ private:
+  /// Sums of what the micro-batches of one step gave.
+  struct StepTotals {
+    std::vector<std::pair<std::string, at::Tensor>> losses;
+    std::vector<std::pair<std::string, double>> metrics;
+    std::vector<std::string> sample_names;
+    double data_wait_sec = 0.0;
+    int64_t num_samples = 0;
+    int64_t num_tokens = 0;
+  };
+
+  void train_step();
+  StepTotals run_micro_batches();
+  std::vector<OptimizerUpdate> measure_gradients(const std::vector<RoleOptimizer*>& optimizers) const;
+  void check_finite(const std::vector<Metric>& losses, const std::vector<OptimizerUpdate>& updates,
+                    const StepTotals& totals) const;
+  void log_step(std::vector<Metric> metrics, const StepTotals& totals, double step_sec);
+
+  Options options_;
+  TrainingMethod& method_;
+  Loader& loader_;
+  NamedCallbacks& callbacks_;
+  RunState state_;
+};
+
+}  // namespace zoetrope
