@@ -1,0 +1,149 @@
+#include "zoetrope/train/run_config.h"
+
+#include <fmt/format.h>
+
+#include "zoetrope/base/error.h"
+
+namespace zoetrope {
+namespace {
+
+using config::child_path;
+using config::Component;
+using config::Issues;
+using config::Node;
+using config::ReadContext;
+using config::TargetTable;
+
+/// The document's top level, its sections untyped: finds missing and unknown sections.
+struct Document {
+  Node models;
+  Node method;
+  Node training;
+  Node callbacks;
+  Node pipeline;
+
+  static void describe(config::Schema<Document>& schema) {
+    schema.required("models", &Document::models, "Map of role to model.");
+    schema.required("method", &Document::method, "The training method.");
+    schema.required("training", &Document::training, "Data, optimizer and length of the run.");
+    schema.field("callbacks", &Document::callbacks, "Map of name to callback.");
+    schema.field("pipeline", &Document::pipeline, "How the trained network is sampled.");
+  }
+};
+
+NamedComponents read_models(const Node& node, const TargetTable& table, Issues& issues) {
+  NamedComponents models;
+  if (!expect_map(node, {issues, "models"})) return models;
+  if (node.find("student") == nullptr) {
+    refuse(node, {issues, "models"}, "must have the role 'student', but has none of that name");
+  }
+  for (const auto& [role, model] : node.entries()) {
+    const std::string path = child_path("models", role);
+    if (role.empty()) refuse(model, {issues, path}, "must have a role name, but got an empty one");
+    models.emplace_back(role, table.read(model, {issues, path}));
+  }
+  return models;
+}
+
+NamedComponents read_callbacks(const Node& node, const TargetTable& table, Issues& issues) {
+  NamedComponents callbacks;
+  if (node.is_null() || !expect_map(node, {issues, "callbacks"})) return callbacks;
+  for (const auto& [name, callback] : node.entries()) {
+    callbacks.emplace_back(name,
+                           table.read(callback, {issues, child_path("callbacks", name)}, name));
+  }
+  return callbacks;
+}
+
+PipelineConfig read_pipeline(const Node& node, Issues& issues) {
+  PipelineConfig pipeline;
+  const ReadContext context{issues, "pipeline"};
+  if (!node.is_scalar()) {
+    config::schema_of<PipelineConfig>().read(node, &pipeline, context);
+    return pipeline;
+  }
+  try {
+    config::schema_of<PipelineConfig>().read(config::parse_yaml_file(node.text()), &pipeline,
+                                             context);
+  } catch (const ConfigError& error) {
+    refuse(node, context,
+           fmt::format("must be a map or the path of a file that holds one; {}", error.what()));
+  }
+  return pipeline;
+}
+
+/// The student's own `init_from`, whatever its target.
+std::string student_source(const NamedComponents& models) {
+  for (const auto& [role, model] : models) {
+    if (role != "student" || model.target == nullptr) continue;
+    const Node written = TargetTable::write(model);
+    const Node* source = written.find("init_from");
+    return source != nullptr ? source->text() : "";
+  }
+  return "";
+}
+
+Node write_components(const NamedComponents& components) {
+  Node map = Node::map();
+  for (const auto& [name, component] : components) map.set(name, TargetTable::write(component));
+  return map;
+}
+
+}  // namespace
+
+void DitConfig::describe(config::Schema<DitConfig>& schema) {
+  schema.field(
+      "local_attn_size", &DitConfig::local_attn_size,
+      "Causal models: latent frames that a frame attends to; -1 means the model's own limit.",
+      config::at_least(-1));
+  schema.field("sink_size", &DitConfig::sink_size,
+               "Causal models: first latent frames that are always attended to.",
+               config::at_least(0));
+  for (const char* key :
+       {"r_embedder", "r_embedder_fusion", "r_embedder_gate_value", "r_embedder_deltatime_type"}) {
+    schema.without_effect(key, "flow maps (AnyFlow) are not built");
+  }
+}
+
+void PipelineConfig::describe(config::Schema<PipelineConfig>& schema) {
+  schema.field("flow_shift", &PipelineConfig::flow_shift,
+               "Shift of the sampling schedule in validation and of distillation's timesteps. "
+               "Absent or null: the "
+               "pipeline folder's own. It does not change fine-tuning's noise: that is "
+               "`models.<role>.flow_shift`.",
+               config::greater_than(0));
+  schema.field("dit_config", &PipelineConfig::dit_config, "Overrides of the transformer's config.");
+}
+
+RunConfig read_run_config(const Node& document, const TargetTables& tables, Issues& issues) {
+  RunConfig run;
+  run.raw = document;
+  Document sections;
+  config::schema_of<Document>().read(document, &sections, {issues, ""});
+  if (!document.is_map()) return run;
+  if (document.find("models") != nullptr)
+    run.models = read_models(sections.models, tables.models, issues);
+  if (document.find("method") != nullptr)
+    run.method = tables.methods.read(sections.method, {issues, "method"});
+  if (document.find("training") != nullptr) {
+    config::schema_of<TrainingConfig>().read(sections.training, &run.training,
+                                             {issues, "training"});
+  }
+  run.callbacks = read_callbacks(sections.callbacks, tables.callbacks, issues);
+  run.pipeline = read_pipeline(sections.pipeline, issues);
+  run.training.distributed.resolve();
+  if (run.training.model_path.empty()) run.training.model_path = student_source(run.models);
+  return run;
+}
+
+Node write_run_config(const RunConfig& run) {
+  Node document = Node::map();
+  document.set("models", write_components(run.models));
+  document.set("method", TargetTable::write(run.method));
+  document.set("training", config::schema_of<TrainingConfig>().write(&run.training));
+  document.set("callbacks", write_components(run.callbacks));
+  document.set("pipeline", config::schema_of<PipelineConfig>().write(&run.pipeline));
+  return document;
+}
+
+}  // namespace zoetrope
