@@ -2,7 +2,6 @@
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
-set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
 
@@ -15,7 +14,7 @@ endif()
 
 add_library(zoetrope_settings INTERFACE)
 target_compile_options(zoetrope_settings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wno-unused-parameter
-                                                   -fno-math-errno -fdiagnostics-color=always)
+                                                   -fno-math-errno -fPIC -fdiagnostics-color=always)
 target_include_directories(zoetrope_settings INTERFACE "${CMAKE_SOURCE_DIR}/src")
 if(ZOETROPE_SANITIZE)
   target_compile_options(zoetrope_settings INTERFACE -fsanitize=${ZOETROPE_SANITIZE} -fno-omit-frame-pointer

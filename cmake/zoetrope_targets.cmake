@@ -50,6 +50,7 @@ function(zoetrope_test name)
   target_link_libraries(${target} PRIVATE ${ARG_DEPS} zoetrope_test_support)
   if(ARG_TORCH)
     target_link_libraries(${target} PRIVATE zoetrope::torch)
+    target_compile_options(${target} PRIVATE -fPIC)  # the precompiled header was made with it
     use_precompiled_headers(${target})
   endif()
   if(NOT ARG_TIMEOUT)

@@ -88,10 +88,9 @@ void ParameterStore::load(const NamedTensors& tensors) {
       fail<CheckpointError>("parameter '{}' must have shape {}, but got {}", name, format_shape(parameter.value.sizes()),
                             format_shape(tensor.sizes()));
     }
-    at::Tensor target = parameter.master.defined() ? parameter.master : parameter.value.detach();
-    target.copy_(tensor);
+    parameter.value.detach().copy_(tensor);
+    if (parameter.master.defined() && !parameter.master.is_alias_of(parameter.value)) parameter.master.copy_(tensor);
   }
-  refresh_values();
 }
 
 NamedTensors ParameterStore::tensors() const {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
 
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
@@ -197,34 +198,36 @@ at::Tensor SafetensorsFile::tensor(const std::string& name) const {
   return at::from_blob(const_cast<char*>(address), entry.shape, [map = map_](void*) {}, options);
 }
 
-WeightFolder::WeightFolder(const fs::path& folder) : path_(folder) {
+namespace {
+
+// The file itself, `<stem>.safetensors`, or the shards of `<stem>.safetensors.index.json`.
+std::vector<fs::path> find_weight_files(const fs::path& folder) {
+  if (fs::is_regular_file(folder)) return {folder};
   if (!fs::is_directory(folder)) {
     fail<CheckpointError>("{}: must be a folder with safetensors weights, but there is none", folder.string());
   }
-  std::vector<fs::path> paths;
   for (const char* stem : {"diffusion_pytorch_model", "model"}) {
     const fs::path index = folder / fmt::format("{}.safetensors.index.json", stem);
     const fs::path single = folder / fmt::format("{}.safetensors", stem);
-    if (fs::exists(single)) {
-      paths = {single};
-      break;
-    }
+    if (fs::exists(single)) return {single};
     if (!fs::exists(index)) continue;
     const json parsed = json::parse(read_file(index), nullptr, false);
     if (!parsed.is_object() || !parsed.contains("weight_map") || !parsed["weight_map"].is_object()) {
       fail<CheckpointError>("{}: must hold a weight_map, but does not", index.string());
     }
-    for (const auto& [name, file] : parsed["weight_map"].items()) paths.push_back(folder / file.get<std::string>());
-    std::sort(paths.begin(), paths.end());
-    paths.erase(std::unique(paths.begin(), paths.end()), paths.end());
-    break;
+    std::set<fs::path> shards;
+    for (const auto& [name, file] : parsed["weight_map"].items()) shards.insert(folder / file.get<std::string>());
+    return {shards.begin(), shards.end()};
   }
-  if (paths.empty()) {
-    fail<CheckpointError>(
-        "{}: must hold diffusion_pytorch_model.safetensors or model.safetensors (or their index), but holds neither",
-        folder.string());
-  }
-  for (const fs::path& path : paths) {
+  fail<CheckpointError>(
+      "{}: must hold diffusion_pytorch_model.safetensors or model.safetensors (or their index), but holds neither",
+      folder.string());
+}
+
+}  // namespace
+
+WeightFolder::WeightFolder(const fs::path& folder) : path_(folder) {
+  for (const fs::path& path : find_weight_files(folder)) {
     files_.emplace_back(path);
     for (const auto& [name, entry] : files_.back().entries()) {
       if (!file_of_.emplace(name, files_.size() - 1).second) {

@@ -45,7 +45,7 @@ class SafetensorsFile {
 };
 
 /// The weights of one Diffusers component folder: `<stem>.safetensors`, or the shards that
-/// `<stem>.safetensors.index.json` lists; any of the stems `diffusion_pytorch_model`, `model`.
+/// `<stem>.safetensors.index.json` lists; any of the stems `diffusion_pytorch_model`, `model`. A single file works too.
 class WeightFolder {
  public:
   /// Throws CheckpointError when the folder or a shard is missing, or when a tensor is in no shard or in two.

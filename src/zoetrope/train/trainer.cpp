@@ -41,7 +41,7 @@ std::vector<Metric> mean_losses(const std::vector<std::pair<std::string, at::Ten
 
 }  // namespace
 
-Trainer::Trainer(Options options, TrainingMethod& method, Loader& loader, NamedCallbacks& callbacks, Tracker& tracker)
+Trainer::Trainer(Options options, TrainingMethod& method, DataLoader& loader, NamedCallbacks& callbacks, Tracker& tracker)
     : options_(options), method_(method), loader_(loader), callbacks_(callbacks), state_{method, tracker} {}
 
 void Trainer::run() {
@@ -76,10 +76,10 @@ void Trainer::train_step() {
 Trainer::StepTotals Trainer::run_micro_batches() {
   StepTotals totals;
   for (int64_t round = 0; round < options_.gradient_accumulation_steps; ++round) {
-    const auto wait_start = Clock::now();
+    const double waited_before_sec = loader_.data_wait_sec();
     const Batch batch = loader_.next();
-    totals.data_wait_sec += seconds_since(wait_start);
-    for (const SampleInfo& info : batch.info) totals.sample_names.push_back(info.id);
+    totals.data_wait_sec += loader_.data_wait_sec() - waited_before_sec;
+    for (const SampleInfo& info : batch.info) totals.sample_names.push_back(info.describe());
     totals.num_samples += static_cast<int64_t>(batch.info.size());
     const StepOutput output = method_.single_train_step(batch, state_.step);
     method_.backward(output, options_.gradient_accumulation_steps);

@@ -24,7 +24,7 @@ class Trainer {
   };
 
   /// Borrows everything; `callbacks` run in their order.
-  Trainer(Options options, TrainingMethod& method, Loader& loader, NamedCallbacks& callbacks, Tracker& tracker);
+  Trainer(Options options, TrainingMethod& method, DataLoader& loader, NamedCallbacks& callbacks, Tracker& tracker);
 
   /// Runs to max_train_steps. Throws TrainingError, before the optimizer steps, when a loss or a gradient norm is not
   /// finite; the message names the step and its samples.
@@ -52,7 +52,7 @@ class Trainer {
 
   Options options_;
   TrainingMethod& method_;
-  Loader& loader_;
+  DataLoader& loader_;
   NamedCallbacks& callbacks_;
   RunState state_;
 };

@@ -19,10 +19,10 @@ WanTransformer load_transformer(const WanModelConfig& config, const ModelContext
                              {context.device, context.compute_dtype, config.trainable});
   const std::filesystem::path weights =
       config.transformer_override_safetensor ? *config.transformer_override_safetensor : folder.string();
-  transformer.parameters().load(load_wan_transformer_weights(weights, transformer.parameters().specs()));
+  transformer.parameters().load(WeightFolder(weights).load_strict(transformer.parameters().specs()));
   const auto& checkpointing = config.enable_gradient_checkpointing_type ? config.enable_gradient_checkpointing_type
                                                                         : context.gradient_checkpointing;
-  transformer.set_gradient_checkpointing(config.trainable && checkpointing.has_value());
+  if (config.trainable && checkpointing) transformer.set_checkpointing(Checkpointing::kFull);
   return transformer;
 }
 
@@ -107,7 +107,7 @@ at::Tensor WanModel::predict_noise(const at::Tensor& noisy_BTCHW, const at::Tens
   WanTransformerInputs inputs;
   inputs.hidden_BCTHW = noisy_BTCHW.transpose(1, 2).to(context_.compute_dtype);
   inputs.timestep = timestep;
-  inputs.text_BLD = conditioning.text_embedding_BLD;
+  inputs.text_BLE = conditioning.text_embedding_BLD;
   return transformer_.forward(inputs).transpose(1, 2);
 }
 
@@ -135,7 +135,7 @@ DenoisingNetwork WanModel::denoising_network() {
     WanTransformerInputs inputs;
     inputs.hidden_BCTHW = noisy_BCTHW.to(context_.compute_dtype);
     inputs.timestep = timestep_B;
-    inputs.text_BLD = text_BLD.to(context_.compute_dtype);
+    inputs.text_BLE = text_BLD.to(context_.compute_dtype);
     return transformer_.forward(inputs);
   };
 }

@@ -1,0 +1,26 @@
+#include "zoetrope/tensor/device.h"
+
+#include <cstdlib>
+
+#include "zoetrope/base/error.h"
+
+namespace zoetrope {
+
+c10::Device resolve_device(const std::string& name) {
+  const int num_devices = num_cuda_devices();
+  if (name == "cpu" || (name == "auto" && num_devices == 0)) return c10::kCPU;
+  if (name != "cuda" && name != "auto") {
+    fail<ConfigError>("training.distributed.device: must be auto, cpu or cuda, but got '{}'", name);
+  }
+  const char* local_rank = std::getenv("LOCAL_RANK");
+  const int index = local_rank != nullptr ? std::atoi(local_rank) : 0;
+  if (index >= num_devices) {
+    fail<ConfigError>(
+        "training.distributed.device: cuda needs GPU {} in this process, but it sees {}; use device: cpu, or the CUDA "
+        "build (ZOETROPE_VARIANT=cuda ./zt build)",
+        index, num_devices);
+  }
+  return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};
+}
+
+}  // namespace zoetrope

@@ -1,0 +1,28 @@
+// From a checked config to the objects of a run: role models, method, callbacks, loader.
+#pragma once
+
+#include <memory>
+
+#include "zoetrope/train/component_registries.h"
+#include "zoetrope/train/run_config.h"
+#include "zoetrope/train/trainer.h"
+
+namespace zoetrope {
+
+
+/// Loads every role in the order of the config and builds the method on them. `random` is borrowed by models and method.
+std::unique_ptr<TrainingMethod> build_method(const RunConfig& config, const ComponentRegistries& registries,
+                                             RandomSource& random);
+
+NamedCallbacks build_callbacks(const RunConfig& config, const ComponentRegistries& registries, TrainingMethod& method);
+
+/// The rows of training.data and the loader that reads them.
+struct TrainingData {
+  std::unique_ptr<ParquetDataset> dataset;
+  std::unique_ptr<DataLoader> loader;
+};
+
+/// The data of training.data, with the columns that the student needs.
+TrainingData build_data(const RunConfig& config, TrainingMethod& method);
+
+}  // namespace zoetrope

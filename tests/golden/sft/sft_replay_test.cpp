@@ -1,0 +1,205 @@
+// Replays every recorded supervised fine-tuning run of the reference through the real trainer, loader, method and
+// callbacks: only the random draws are the recorded ones. Losses, gradients, parameters and EMA after every step.
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <set>
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "catalog.h"
+#include "support/golden.h"
+#include "support/replay_random_source.h"
+#include "zoetrope/train/builder.h"
+
+namespace zoetrope {
+namespace {
+
+using nlohmann::json;
+using test::GoldenCase;
+
+constexpr double kLossTolerance = 2e-5;
+constexpr double kNormTolerance = 1e-4;
+constexpr double kGradientTolerance = 1e-4;
+constexpr double kParameterTolerance = 1e-5;
+constexpr double kNoiseNormShare = 1e-6;  // below this share of the total norm, a gradient is rounding noise
+// The bf16 trace rounds elsewhere (bf16 parameters and noise); its README keeps it for reference only.
+constexpr double kBf16LossTolerance = 2e-2;
+
+double relative_l2(const at::Tensor& actual, const at::Tensor& expected) {
+  const at::Tensor difference = actual.to(at::kDouble) - expected.to(at::kDouble);
+  return (difference.norm() / expected.to(at::kDouble).norm().clamp_min(1e-30)).item<double>();
+}
+
+class RecordingTracker : public Tracker {
+ public:
+  void log(int64_t step, const std::vector<Metric>& metrics) override {
+    for (const Metric& metric : metrics) values[step][metric.name] = metric.value;
+  }
+  std::map<int64_t, std::map<std::string, double>> values;
+};
+
+// Compares the run with the trace as it goes.
+class TraceChecker : public Callback {
+ public:
+  TraceChecker(const GoldenCase& golden, bool exact) : golden_(golden), exact_(exact) {}
+
+  void on_before_optimizer_step(RunState& run, std::vector<OptimizerUpdate>& updates) override {
+    if (!exact_) return;
+    const json& recorded = step_json(run)["grads_before_clip"]["student"];
+    const double total = recorded["total_norm_fp64"];
+    ASSERT_EQ(updates.size(), 1U);
+    EXPECT_NEAR(updates[0].gradient_norm, total, kNormTolerance * total) << "step " << run.step;
+    const ParameterStore& parameters = run.method.student().parameters();
+    for (const auto& [name, norm] : recorded["norms"].items()) {
+      if (norm.get<double>() < kNoiseNormShare * total) {
+        noise_parameters_.insert(name);
+        continue;
+      }
+      const at::Tensor& gradient = parameters.at(name).gradient;
+      EXPECT_NEAR(gradient.to(at::kDouble).norm().item<double>(), norm.get<double>(),
+                  kNormTolerance * norm.get<double>())
+          << "step " << run.step << " " << name;
+      const std::string key = fmt::format("s{}.grad.student.{}", run.step, name);
+      if (golden_.contains(key)) {
+        EXPECT_TENSOR_CLOSE(gradient, golden_.tensor(key), kGradientTolerance) << key;
+      }
+    }
+  }
+
+  void on_training_step_end(RunState& run) override {
+    if (!exact_) return;
+    const double learning_rate = step_json(run)["lr_used"]["student"][0];
+    largest_learning_rate_ = std::max(largest_learning_rate_, learning_rate);
+    check_weights(fmt::format("s{}.param.student.", run.step), run.method.student().parameters().tensors(), run.step);
+    const bool averaged = step_json(run).value("ema_started", false);
+    EXPECT_EQ(run.average != nullptr, averaged) << "step " << run.step;
+    if (averaged) check_weights(fmt::format("s{}.ema.", run.step), run.average->tensors(), run.step);
+    check_sums(run);
+    if (run.step == static_cast<int64_t>(golden_.json()["steps"].size())) {
+      check_weights("final.student.", run.method.student().parameters().tensors(), run.step);
+    }
+  }
+
+  int num_compared() const { return num_compared_; }
+
+ private:
+  const json& step_json(const RunState& run) const { return golden_.json()["steps"][run.step - 1]; }
+
+  void check_weights(const std::string& prefix, const NamedTensors& tensors, int64_t step) {
+    for (const auto& [name, tensor] : tensors) {
+      if (!golden_.contains(prefix + name)) continue;
+      ++num_compared_;
+      const at::Tensor expected = golden_.tensor(prefix + name);
+      if (noise_parameters_.contains(name)) {
+        const double limit = 1.5 * largest_learning_rate_ * static_cast<double>(step);
+        EXPECT_LE((tensor - expected).abs().max().item<double>(), limit) << prefix << name;
+      } else {
+        EXPECT_LE(relative_l2(tensor, expected), kParameterTolerance) << prefix << name;
+      }
+    }
+  }
+
+  // Sums of squares are recorded for every parameter, also where the tensor is not.
+  void check_sums(const RunState& run) {
+    const json& recorded = step_json(run)["params_after"]["student"];
+    for (const auto& [name, tensor] : run.method.student().parameters().tensors()) {
+      if (noise_parameters_.contains(name)) continue;
+      const double expected = recorded[name]["sq"];
+      EXPECT_NEAR(tensor.to(at::kDouble).square().sum().item<double>(), expected, 2.0 * kParameterTolerance * expected)
+          << "step " << run.step << " " << name;
+    }
+  }
+
+  const GoldenCase& golden_;
+  bool exact_;
+  std::set<std::string> noise_parameters_;
+  double largest_learning_rate_ = 0.0;
+  int num_compared_ = 0;
+};
+
+bool is_fine_tuning_case(const GoldenCase& golden) {
+  const auto path = golden.folder() / "config.yaml";
+  if (!std::filesystem::exists(path) || !golden.json().contains("steps")) return false;
+  const config::Node config = config::parse_yaml_file(path);
+  const auto target_of = [](const config::Node* node) {
+    const config::Node* target = node != nullptr ? node->find("_target_") : nullptr;
+    return target != nullptr ? target->text() : std::string();
+  };
+  const config::Node* models = config.find("models");
+  return target_of(config.find("method")).ends_with(".FineTuneMethod") && models != nullptr &&
+         target_of(models->find("student")).ends_with(".WanModel") &&
+         golden.contains("s1.prep.latents");
+}
+
+std::vector<std::filesystem::path> fine_tuning_cases() {
+  return test::golden_folders_where(test::golden_root(), is_fine_tuning_case);
+}
+
+void push_recorded_draws(const GoldenCase& golden, test::ReplayRandomSource& random) {
+  for (const json& step : golden.json()["steps"]) {
+    for (const json& event : step["events"]) {
+      if (event["kind"] == "rng") random.push({event["fn"], golden.tensor(event["key"])});
+    }
+  }
+}
+
+class FineTuningReplay : public testing::TestWithParam<std::filesystem::path> {
+ protected:
+  // Paths in the recorded configs are relative to the folder of the cases.
+  void SetUp() override {
+    working_folder_ = std::filesystem::current_path();
+    std::filesystem::current_path(test::golden_root());
+  }
+  void TearDown() override { std::filesystem::current_path(working_folder_); }
+
+ private:
+  std::filesystem::path working_folder_;
+};
+
+TEST_P(FineTuningReplay, MatchesTheReference) {
+  const GoldenCase golden(std::filesystem::absolute(GetParam()));
+  const bool bf16 = golden.tensor("s1.prep.latents").scalar_type() == at::kBFloat16;
+  config::Node document = config::parse_yaml_file(golden.folder() / "config.yaml");
+  config::apply_overrides(document, {"--training.data.sampler=fastvideo", "--training.distributed.device=cpu",
+                                     bf16 ? "--training.model.compute_dtype=bf16" : "--training.model.compute_dtype=fp32"});
+  const ComponentRegistries registries = make_catalog();
+  config::Issues issues;
+  const RunConfig config = read_run_config(document, registries, issues);
+  issues.throw_if_any();
+
+  test::ReplayRandomSource random(config.training.model.logit_mean, config.training.model.logit_std);
+  push_recorded_draws(golden, random);
+  const auto method = build_method(config, registries, random);
+  NamedCallbacks callbacks = build_callbacks(config, registries, *method);
+  auto checker = std::make_unique<TraceChecker>(golden, !bf16);
+  const TraceChecker& checked = *checker;
+  callbacks.emplace_back("trace", std::move(checker));
+  const TrainingData data = build_data(config, *method);
+  RecordingTracker tracker;
+  Trainer trainer({config.training.loop.max_train_steps, config.training.loop.gradient_accumulation_steps}, *method,
+                  *data.loader, callbacks, tracker);
+  trainer.run();
+
+  const json& steps = golden.json()["steps"];
+  ASSERT_EQ(tracker.values.size(), steps.size());
+  const double tolerance = bf16 ? kBf16LossTolerance : kLossTolerance;
+  for (const json& step : steps) {
+    auto& logged = tracker.values[step["step"]];
+    for (const char* name : {"total_loss", "finetune_loss"}) {
+      const double expected = step["trainer_metrics"][name];
+      EXPECT_NEAR(logged.at(name), expected, tolerance * expected) << "step " << step["step"] << " " << name;
+    }
+    EXPECT_DOUBLE_EQ(logged.at("lr/student"), step["lr_used"]["student"][0].get<double>());
+  }
+  EXPECT_TRUE(random.empty()) << "recorded draws are left over";
+  if (!bf16) EXPECT_GT(checked.num_compared(), 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, FineTuningReplay, testing::ValuesIn(fine_tuning_cases()), test::golden_test_name);
+
+TEST(FineTuningReplay, HasCases) { EXPECT_FALSE(fine_tuning_cases().empty()) << test::golden_root(); }
+
+}  // namespace
+}  // namespace zoetrope
