@@ -176,12 +176,14 @@ class WholeClip:
             cls.forward = forward
 
 
-def encode_decode_whole_clip(vae, x, generator=None):
+def encode_decode_whole_clip(vae, x, generator=None, z=None):
+    """Decoding of the posterior mean, of a posterior sample (generator) or of the given latents (z)."""
     mean, logvar = vae.quant_conv(vae.encoder(x)).float().chunk(2, dim=1)
     logvar = logvar.clamp(-30, 20)
-    z = mean
+    if z is None:
+        z = mean
     if generator is not None:
-        z = mean + torch.exp(0.5 * logvar) * torch.randn(mean.shape, generator=generator)
+        z = z + torch.exp(0.5 * logvar) * torch.randn(mean.shape, generator=generator)
     return vae.decoder(vae.post_quant_conv(z)).float(), mean, logvar
 
 
@@ -225,6 +227,72 @@ def contact_sheet(vae, clips, path):
     Image.fromarray(np.concatenate(rows)).resize((WIDTH * 9 * 2, HEIGHT * len(rows) * 2), Image.NEAREST).save(path)
 
 
+class Muon(torch.optim.Optimizer):
+    """Momentum whose update is orthogonalised (Jordan et al. 2024): about twice the progress per step of AdamW here."""
+
+    def __init__(self, parameters, lr, momentum=0.95):
+        super().__init__(parameters, {"lr": lr, "momentum": momentum})
+
+    @staticmethod
+    def takes(parameter):
+        return parameter.ndim >= 4 and min(parameter.shape[0], parameter[0].numel()) > 1
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                if not state:
+                    state["average"] = torch.zeros_like(p)
+                average = state["average"]
+                average.lerp_(p.grad, 1 - group["momentum"])
+                u = p.grad.lerp(average, group["momentum"]).flatten(1)
+                tall = u.shape[0] > u.shape[1]
+                u = u.T if tall else u
+                u = u / (u.norm() + 1e-12)
+                for _ in range(5):  # Newton-Schulz iteration, pushes every singular value towards one
+                    gram = u @ u.T
+                    u = 3.4445 * u + (-4.7750 * gram + 2.0315 * gram @ gram) @ u
+                u = u.T if tall else u
+                p.add_(u.reshape(p.shape), alpha=-group["lr"] * max(1, p.shape[0] / p[0].numel()) ** 0.5)
+
+
+class PrincipalComponents:
+    """Linear latents: the 16 leading components of an 8x8 block of the first frame, or of four later frames.
+
+    They are the targets of the first training stage. Encoder and decoder learn them side by side, which is far
+    faster than waiting for the two to agree on latents of their own.
+    """
+
+    def __init__(self, clips, windows=150):
+        rng = np.random.default_rng(7)
+        first, later = [], []
+        for _ in range(windows):
+            x = clips.batch(rng, 1)
+            first.append(self.blocks(x[:, :, :1], 1).flatten(0, 3))
+            later.append(self.blocks(x[:, :, 1:], 4).flatten(0, 3))
+        self.first, self.later = self.fit(torch.cat(first)), self.fit(torch.cat(later))
+
+    @staticmethod
+    def blocks(x, frames):
+        b, c, t, h, w = x.shape
+        x = x.reshape(b, c, t // frames, frames, h // 8, 8, w // 8, 8)
+        return x.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4)
+
+    @staticmethod
+    def fit(x, count=16):
+        mean = x.mean(0)
+        values, vectors = torch.linalg.eigh((x - mean).T @ (x - mean) / len(x))
+        scale = values[-count:].flip(0).clamp_min(1e-6).sqrt()
+        return mean, vectors[:, -count:].flip(1) / scale
+
+    def __call__(self, x):
+        parts = []
+        for part, frames, (mean, basis) in ((x[:, :, :1], 1, self.first), (x[:, :, 1:], 4, self.later)):
+            parts.append(((self.blocks(part, frames) - mean) @ basis).permute(0, 4, 1, 2, 3))
+        return torch.cat(parts, dim=2)
+
+
 def make_vae(args):
     return AutoencoderKLWan(
         base_dim=args.base_dim,
@@ -234,6 +302,21 @@ def make_vae(args):
         latents_mean=[0.0] * 16,
         latents_std=[1.0] * 16,
     )
+
+
+@torch.no_grad()
+def initialise(vae):
+    """Unit-gain convolutions without biases, residual branches that start small.
+
+    With the library's defaults the biases outweigh the signal and the first thousand steps learn only the mean colour.
+    """
+    for name, module in vae.named_modules():
+        if isinstance(module, (torch.nn.Conv3d, torch.nn.Conv2d)):
+            gain = 1.4 if name.endswith("conv1") else 0.3 if name.endswith(("conv2", "proj")) else 1.0
+            module.weight.normal_(0, gain / math.sqrt(module.weight[0].numel()))
+            module.bias.zero_()
+    # Little posterior noise, so that the decoder sees the mean from the first step.
+    vae.quant_conv.bias[vae.config.z_dim :] = -6.0
 
 
 def rounded_copy(vae, dtype):
@@ -252,13 +335,14 @@ def main():
     parser.add_argument("--clips", required=True, help="folder with bigbuckbunny.mp4, bikes.mp4, carphone_pristine.mp4")
     parser.add_argument("--work", required=True, help="folder for the checkpoint, the log and the contact sheet")
     parser.add_argument("--out", help="folder that receives config.json and diffusion_pytorch_model.safetensors")
-    parser.add_argument("--base-dim", type=int, default=12)
-    parser.add_argument("--dim-mult", type=int, nargs="+", default=[1, 2, 4, 4])
+    parser.add_argument("--base-dim", type=int, default=8)
+    parser.add_argument("--dim-mult", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--num-res-blocks", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--crop-steps", type=int, default=6000, help="first steps, on 9-frame 48x48 cut-outs")
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--crop-steps", type=int, default=6300, help="first steps, on 9-frame 48x48 cut-outs")
+    parser.add_argument("--linear-steps", type=int, default=2500, help="first steps, with given linear latents")
+    parser.add_argument("--lr-kernels", type=float, default=0.01, help="learning rate of the convolution kernels")
+    parser.add_argument("--lr", type=float, default=1.5e-3, help="learning rate of norms and biases")
     parser.add_argument("--ema", type=float, default=0.998)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
@@ -276,12 +360,13 @@ def main():
     clips = Clips(args.clips)
 
     vae = make_vae(args)
-    with torch.no_grad():
-        # Start with little posterior noise, so that the decoder sees the mean from the first step.
-        vae.quant_conv.bias[16:] = -6.0
+    initialise(vae)
     ema = copy.deepcopy(vae).requires_grad_(False)
     check_whole_clip_equals_library(vae, clips.batch(np.random.default_rng(0), 1))
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=args.lr, betas=(0.9, 0.99), weight_decay=1e-4)
+    components = PrincipalComponents(clips)
+    kernels = [p for p in vae.parameters() if Muon.takes(p)]
+    others = [p for p in vae.parameters() if not Muon.takes(p)]
+    optimizers = [Muon(kernels, args.lr_kernels), torch.optim.AdamW(others, lr=args.lr, betas=(0.9, 0.99))]
 
     step, seconds = 0, 0.0
     checkpoint = work / "checkpoint.pt"
@@ -289,12 +374,13 @@ def main():
         state = torch.load(checkpoint, weights_only=False)
         vae.load_state_dict(state["vae"])
         ema.load_state_dict(state["ema"])
-        optimizer.load_state_dict(state["optimizer"])
+        for optimizer, saved in zip(optimizers, state["optimizers"]):
+            optimizer.load_state_dict(saved)
         step, seconds = state["step"], state["seconds"]
         print(f"continuing at step {step}", flush=True)
 
     def save_checkpoint():
-        state = {"vae": vae.state_dict(), "ema": ema.state_dict(), "optimizer": optimizer.state_dict()}
+        state = {"vae": vae.state_dict(), "ema": ema.state_dict(), "optimizers": [o.state_dict() for o in optimizers]}
         state |= {"step": step, "seconds": seconds}
         torch.save(state, checkpoint.with_suffix(".tmp"))
         os.replace(checkpoint.with_suffix(".tmp"), checkpoint)
@@ -304,25 +390,30 @@ def main():
         # Every step has its own seeds, so a continued run draws the same batches as an uninterrupted one.
         rng = np.random.default_rng([args.seed, step])
         generator = torch.Generator().manual_seed(args.seed * 1_000_003 + step)
-        warm = min(1.0, (step + 1) / 100)
-        rate = args.lr * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / args.steps)))
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        factor = min(1.0, (step + 1) / 50) * 0.5 * (1 + math.cos(math.pi * step / args.steps))
+        for optimizer, rate in zip(optimizers, (args.lr_kernels, args.lr)):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * factor
         small = step < args.crop_steps  # short cheap steps first: many more updates in the same time
-        x = clips.batch(rng, args.batch, 9, 48) if small else clips.batch(rng, args.batch)
+        x = clips.batch(rng, 1, 9, 48) if small else clips.batch(rng, 1)
+        target = components(x) if step < args.linear_steps else None
         with WholeClip(), torch.autocast("cpu", dtype=torch.bfloat16):
-            y, mean, logvar = encode_decode_whole_clip(vae, x, generator)
+            y, mean, logvar = encode_decode_whole_clip(vae, x, generator, target)
         error = y - x
         kl = 0.5 * (mean.pow(2) + logvar.exp() - 1 - logvar).mean()
         loss = error.pow(2).mean() + 0.1 * error.abs().mean() + 1e-6 * kl
-        optimizer.zero_grad(set_to_none=True)
+        if target is not None:
+            loss = loss + 0.05 * (mean - target).pow(2).mean()
+        for optimizer in optimizers:
+            optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         decay = min(args.ema, (1 + step) / (10 + step))
         with torch.no_grad():
-            for target, source in zip(ema.parameters(), vae.parameters()):
-                target.lerp_(source, 1 - decay)
+            for average, parameter in zip(ema.parameters(), vae.parameters()):
+                average.lerp_(parameter, 1 - decay)
         running.append(error.detach().pow(2).mean().item() / 4)
         step += 1
         seconds = time.time() - began
