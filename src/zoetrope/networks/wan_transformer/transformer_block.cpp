@@ -1,0 +1,146 @@
+#include "zoetrope/networks/wan_transformer/transformer_block.h"
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "zoetrope/networks/wan_transformer/plain_layers.h"
+
+namespace zoetrope {
+namespace {
+
+at::Tensor linear(const LinearParameters& parameters, const at::Tensor& x) {
+  return at::linear(x, parameters.weight->value, parameters.bias->value);
+}
+
+class PlainBlock {
+ public:
+  PlainBlock(const BlockParameters& block, const WanTransformerConfig& config,
+             const BlockContext& context, const ActivationObserver& observer)
+      : block_(block),
+        config_(config),
+        context_(context),
+        observer_(observer),
+        compute_dtype_(block.self_q.weight->value.scalar_type()) {}
+
+  at::Tensor forward(const at::Tensor& hidden_BND) const {
+    const at::Tensor modulation = block_.scale_shift_table->value.to(at::kFloat).unsqueeze(0) +
+                                  context_.modulation_BM6D.to(at::kFloat);
+    const std::vector<at::Tensor> m = modulation.unbind(2);
+    const at::Tensor norm1 =
+        observe("norm1", modulated_layer_norm(hidden_BND, m[0], m[1], config_.eps, compute_dtype_));
+    const at::Tensor after_self =
+        observe("self_residual", add_gated(hidden_BND, self_attention(norm1), m[2]));
+
+    at::Tensor norm2 = after_self;
+    if (block_.cross_norm.weight != nullptr) {
+      norm2 = layer_norm_fp32(after_self, block_.cross_norm.weight->value,
+                              block_.cross_norm.bias->value, config_.eps);
+    }
+    norm2 = observe("norm2", norm2.to(compute_dtype_));
+    const at::Tensor after_cross = observe("cross_residual", after_self + cross_attention(norm2));
+
+    const at::Tensor norm3 = observe(
+        "norm3", modulated_layer_norm(after_cross, m[3], m[4], config_.eps, compute_dtype_));
+    const at::Tensor inner = observe("ffn.net.0.proj", linear(block_.feed_forward_in, norm3));
+    const at::Tensor branch =
+        observe("ffn", linear(block_.feed_forward_out, at::gelu(inner, "tanh")));
+    return observe("", add_gated(after_cross, branch, m[5]));
+  }
+
+ private:
+  at::Tensor self_attention(const at::Tensor& norm1_BND) const {
+    const at::Tensor q =
+        norm_observed("attn1.norm_q", "attn1.to_q", block_.self_q, block_.self_norm_q, norm1_BND);
+    const at::Tensor k =
+        norm_observed("attn1.norm_k", "attn1.to_k", block_.self_k, block_.self_norm_k, norm1_BND);
+    const at::Tensor v = observe("attn1.to_v", linear(block_.self_v, norm1_BND));
+    const at::Tensor attended =
+        observe("attn1.attention", attention(apply_rotary(heads(q), context_.rotary),
+                                             apply_rotary(heads(k), context_.rotary), heads(v)));
+    return observe("attn1.to_out.0", linear(block_.self_out, attended));
+  }
+
+  at::Tensor cross_attention(const at::Tensor& norm2_BND) const {
+    const at::Tensor& text = context_.text_BLD;
+    const at::Tensor q = heads(norm_observed("attn2.norm_q", "attn2.to_q", block_.cross_q,
+                                             block_.cross_norm_q, norm2_BND));
+    const at::Tensor k =
+        norm_observed("attn2.norm_k", "attn2.to_k", block_.cross_k, block_.cross_norm_k, text);
+    const at::Tensor v = observe("attn2.to_v", linear(block_.cross_v, text));
+    at::Tensor attended = observe("attn2.attention", attention(q, heads(k), heads(v)));
+    if (context_.image_BLD.defined()) {
+      const at::Tensor& image = context_.image_BLD;
+      const at::Tensor image_k = norm_observed("attn2.norm_added_k", "attn2.add_k_proj",
+                                               block_.image_k, block_.image_norm_k, image);
+      const at::Tensor image_v = observe("attn2.add_v_proj", linear(block_.image_v, image));
+      attended = attended + attention(q, heads(image_k), heads(image_v));
+    }
+    return observe("attn2.to_out.0", linear(block_.cross_out, attended));
+  }
+
+  at::Tensor norm_observed(const char* norm_name, const char* linear_name,
+                           const LinearParameters& projection, const Parameter* norm,
+                           const at::Tensor& x) const {
+    const at::Tensor projected = observe(linear_name, linear(projection, x));
+    return observe(norm_name, rms_norm_fp32(projected, norm->value, config_.eps));
+  }
+
+  at::Tensor heads(const at::Tensor& x_BND) const {
+    return x_BND.unflatten(-1, {config_.num_attention_heads, -1});
+  }
+
+  at::Tensor observe(const char* name, const at::Tensor& value) const {
+    if (observer_)
+      observer_(*name == '\0' ? block_.name : fmt::format("{}.{}", block_.name, name), value);
+    return value;
+  }
+
+  const BlockParameters& block_;
+  const WanTransformerConfig& config_;
+  const BlockContext& context_;
+  const ActivationObserver& observer_;
+  at::ScalarType compute_dtype_;
+};
+
+}  // namespace
+
+BlockParameters::BlockParameters(const ParameterStore& parameters,
+                                 const WanTransformerConfig& config, int64_t index)
+    : name(fmt::format("blocks.{}", index)) {
+  const auto tensor = [&](const std::string& suffix) {
+    return &parameters.at(name + "." + suffix);
+  };
+  const auto pair = [&](const std::string& suffix) {
+    return LinearParameters{tensor(suffix + ".weight"), tensor(suffix + ".bias")};
+  };
+  scale_shift_table = tensor("scale_shift_table");
+  self_q = pair("attn1.to_q");
+  self_k = pair("attn1.to_k");
+  self_v = pair("attn1.to_v");
+  self_out = pair("attn1.to_out.0");
+  self_norm_q = tensor("attn1.norm_q.weight");
+  self_norm_k = tensor("attn1.norm_k.weight");
+  if (config.cross_attn_norm) cross_norm = pair("norm2");
+  cross_q = pair("attn2.to_q");
+  cross_k = pair("attn2.to_k");
+  cross_v = pair("attn2.to_v");
+  cross_out = pair("attn2.to_out.0");
+  cross_norm_q = tensor("attn2.norm_q.weight");
+  cross_norm_k = tensor("attn2.norm_k.weight");
+  image_norm_k = nullptr;
+  if (config.has_image_branch()) {
+    image_k = pair("attn2.add_k_proj");
+    image_v = pair("attn2.add_v_proj");
+    image_norm_k = tensor("attn2.norm_added_k.weight");
+  }
+  feed_forward_in = pair("ffn.net.0.proj");
+  feed_forward_out = pair("ffn.net.2");
+}
+
+at::Tensor transformer_block(const BlockParameters& block, const WanTransformerConfig& config,
+                             const at::Tensor& hidden_BND, const BlockContext& context,
+                             const ActivationObserver& observer) {
+  return PlainBlock(block, config, context, observer).forward(hidden_BND);
+}
+
+}  // namespace zoetrope

@@ -1,0 +1,49 @@
+// One block of a Wan transformer in plain ATen operations: self attention, cross attention to text
+// (and image) tokens, feed-forward, with timestep modulation. Differentiable by autograd; the twin
+// that fused_block is compared with. Source: Diffusers' WanTransformerBlock.
+#pragma once
+
+#include "zoetrope/networks/wan_transformer/condition_embedding.h"
+#include "zoetrope/networks/wan_transformer/rotary_embedding.h"
+
+namespace zoetrope {
+
+/// What every block reads beside the hidden tokens.
+struct BlockContext {
+  at::Tensor text_BLD;         ///< projected text tokens, compute type
+  at::Tensor image_BLD;        ///< projected image tokens, or undefined
+  at::Tensor modulation_BM6D;  ///< of the timesteps, compute type
+  RotaryTables rotary;
+};
+
+/// A linear layer's parameters.
+struct LinearParameters {
+  const Parameter* weight = nullptr;
+  const Parameter* bias = nullptr;
+};
+
+/// The parameters of `blocks.<index>`, looked up once. Absent ones are null.
+struct BlockParameters {
+  BlockParameters(const ParameterStore& parameters, const WanTransformerConfig& config,
+                  int64_t index);
+
+  std::string name;  ///< `blocks.<index>`
+  const Parameter* scale_shift_table;
+  LinearParameters self_q, self_k, self_v, self_out;
+  const Parameter* self_norm_q;
+  const Parameter* self_norm_k;
+  LinearParameters cross_norm;  ///< norm2; null without cross_attn_norm
+  LinearParameters cross_q, cross_k, cross_v, cross_out;
+  const Parameter* cross_norm_q;
+  const Parameter* cross_norm_k;
+  LinearParameters image_k, image_v;  ///< null without the image branch
+  const Parameter* image_norm_k;
+  LinearParameters feed_forward_in, feed_forward_out;
+};
+
+/// hidden_BND: the fp32 residual stream; returned as fp32.
+at::Tensor transformer_block(const BlockParameters& block, const WanTransformerConfig& config,
+                             const at::Tensor& hidden_BND, const BlockContext& context,
+                             const ActivationObserver& observer = nullptr);
+
+}  // namespace zoetrope

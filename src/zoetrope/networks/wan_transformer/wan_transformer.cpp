@@ -1,0 +1,127 @@
+#include "zoetrope/networks/wan_transformer/wan_transformer.h"
+
+#include <ATen/ATen.h>
+
+#include "zoetrope/networks/wan_transformer/checkpointed_block.h"
+#include "zoetrope/networks/wan_transformer/plain_layers.h"
+
+namespace zoetrope {
+
+WanTransformer::WanTransformer(WanTransformerConfig config, ParameterStore::Options options)
+    : config_(std::move(config)), parameters_(wan_transformer_parameter_specs(config_), options) {
+  for (int64_t i = 0; i < config_.num_layers; ++i) blocks_.emplace_back(parameters_, config_, i);
+}
+
+at::Tensor WanTransformer::forward(const WanTransformerInputs& inputs) {
+  check_inputs(inputs);
+  const at::Tensor& hidden = inputs.hidden_BCTHW;
+  const TokenGrid grid{hidden.size(2) / config_.patch_size[0],
+                       hidden.size(3) / config_.patch_size[1],
+                       hidden.size(4) / config_.patch_size[2]};
+  const at::Tensor timestep_BM =
+      inputs.timestep.dim() == 1 ? inputs.timestep.unsqueeze(1) : inputs.timestep;
+  TORCH_CHECK(grid.num_tokens() % timestep_BM.size(1) == 0 &&
+                  (timestep_BM.size(1) == 1 || timestep_BM.size(1) == grid.frames ||
+                   timestep_BM.size(1) == grid.num_tokens()),
+              "WanTransformer: timestep must be [B], [B, T = ", grid.frames,
+              "] or [B, N = ", grid.num_tokens(), "], but got ", inputs.timestep.sizes());
+  const TimeEmbedding time = embed_timesteps(parameters_, config_, timestep_BM, observer_);
+  BlockContext context;
+  context.text_BLD = embed_text(parameters_, inputs.text_BLE, observer_);
+  if (inputs.image_BLE.defined())
+    context.image_BLD = embed_image(parameters_, inputs.image_BLE, observer_);
+  context.modulation_BM6D = time.modulation_BM6D;
+  context.rotary = rotary_tables(grid);
+  const at::Tensor hidden_BND = run_blocks(embed_patches(hidden), context);
+  return output_head(hidden_BND, time.embedding_BMD, grid);
+}
+
+void WanTransformer::check_inputs(const WanTransformerInputs& inputs) const {
+  const at::Tensor& hidden = inputs.hidden_BCTHW;
+  TORCH_CHECK(hidden.dim() == 5 && hidden.size(1) == config_.in_channels,
+              "WanTransformer: hidden must be [B, ", config_.in_channels, ", T, H, W], but got ",
+              hidden.sizes());
+  for (int64_t axis = 0; axis < 3; ++axis) {
+    const int64_t patch = config_.patch_size[static_cast<size_t>(axis)];
+    TORCH_CHECK(hidden.size(2 + axis) >= patch && hidden.size(2 + axis) % patch == 0,
+                "WanTransformer: latent frames, rows and columns must be multiples of the patch ",
+                at::IntArrayRef(config_.patch_size), ", but got ", hidden.sizes());
+  }
+  const int64_t batch = hidden.size(0);
+  TORCH_CHECK(
+      inputs.timestep.dim() >= 1 && inputs.timestep.dim() <= 2 && inputs.timestep.size(0) == batch,
+      "WanTransformer: timestep must have batch ", batch, ", but got ", inputs.timestep.sizes());
+  const auto check_tokens = [&](const at::Tensor& tokens, int64_t width, const char* name) {
+    TORCH_CHECK(
+        tokens.defined() && tokens.dim() == 3 && tokens.size(0) == batch && tokens.size(2) == width,
+        "WanTransformer: ", name, " must be [", batch, ", L, ", width, "], but got ",
+        tokens.defined() ? tokens.sizes() : at::IntArrayRef());
+  };
+  check_tokens(inputs.text_BLE, config_.text_dim, "text");
+  if (config_.has_image_branch()) {
+    check_tokens(inputs.image_BLE, *config_.image_dim, "image");
+  } else {
+    TORCH_CHECK(!inputs.image_BLE.defined(),
+                "WanTransformer: image tokens must be undefined for a text-to-video network");
+  }
+}
+
+at::Tensor WanTransformer::embed_patches(const at::Tensor& hidden_BCTHW) const {
+  const auto& [frames, rows, columns] = config_.patch_size;
+  const int64_t batch = hidden_BCTHW.size(0);
+  const at::Tensor patches =
+      hidden_BCTHW.to(parameters_.options().compute_dtype)
+          .unflatten(4, {-1, columns})
+          .unflatten(3, {-1, rows})
+          .unflatten(2, {-1, frames})
+          .permute({0, 2, 4, 6, 1, 3, 5, 7})
+          .reshape({batch, -1, config_.in_channels * config_.patch_elements()});
+  const at::Tensor weight = parameters_.value("patch_embedding.weight").flatten(1);
+  return observe("patch_embedding",
+                 at::linear(patches, weight, parameters_.value("patch_embedding.bias")))
+      .to(at::kFloat);
+}
+
+at::Tensor WanTransformer::run_blocks(at::Tensor hidden_BND, const BlockContext& context) const {
+  const bool recompute =
+      checkpointing_ == Checkpointing::kFull && at::GradMode::is_enabled() && !observer_;
+  for (const BlockParameters& block : blocks_) {
+    hidden_BND = recompute ? checkpointed_block(block, config_, hidden_BND, context)
+                           : transformer_block(block, config_, hidden_BND, context, observer_);
+  }
+  return hidden_BND;
+}
+
+at::Tensor WanTransformer::output_head(const at::Tensor& hidden_BND, const at::Tensor& time_BMD,
+                                       const TokenGrid& grid) const {
+  const at::Tensor modulation = parameters_.value("scale_shift_table").to(at::kFloat).unsqueeze(0) +
+                                time_BMD.to(at::kFloat).unsqueeze(2);
+  const std::vector<at::Tensor> shift_scale = modulation.unbind(2);
+  const at::Tensor normed =
+      observe("norm_out", modulated_layer_norm(hidden_BND, shift_scale[0], shift_scale[1],
+                                               config_.eps, parameters_.options().compute_dtype));
+  const at::Tensor projected = observe(
+      "proj_out",
+      at::linear(normed, parameters_.value("proj_out.weight"), parameters_.value("proj_out.bias")));
+  const auto& [frames, rows, columns] = config_.patch_size;
+  return projected
+      .view({-1, grid.frames, grid.rows, grid.columns, frames, rows, columns, config_.out_channels})
+      .permute({0, 7, 1, 4, 2, 5, 3, 6})
+      .reshape({-1, config_.out_channels, grid.frames * frames, grid.rows * rows,
+                grid.columns * columns});
+}
+
+const RotaryTables& WanTransformer::rotary_tables(const TokenGrid& grid) {
+  if (rotary_grid_ != grid) {
+    rotary_ = make_rotary_tables(config_, grid, parameters_.options().device);
+    rotary_grid_ = grid;
+  }
+  return rotary_;
+}
+
+at::Tensor WanTransformer::observe(const char* name, const at::Tensor& value) const {
+  if (observer_) observer_(name, value);
+  return value;
+}
+
+}  // namespace zoetrope

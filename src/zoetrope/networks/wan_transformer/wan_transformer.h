@@ -1,0 +1,68 @@
+// The Wan 2.1 video transformer, text to video and image to video: a pure network from latents,
+// timesteps and encoded conditions to a velocity. Knows no schedule, no text encoder, no files.
+// Source: Wan (arXiv 2503.20314); tensor names and operations as Diffusers' WanTransformer3DModel.
+// Legend: B batch, C channels, T latent frames, H W latent height and width, L condition tokens, N
+// video tokens.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "zoetrope/networks/wan_transformer/transformer_block.h"
+#include "zoetrope/networks/wan_transformer/wan_transformer_parameters.h"
+
+namespace zoetrope {
+
+struct WanTransformerInputs {
+  at::Tensor hidden_BCTHW;  ///< noisy latents (with condition channels for image to video), any
+                            ///< floating type
+  at::Tensor timestep;      ///< fp32 in [0, 1000]: [B], per frame [B, T] or per token [B, N]
+  at::Tensor
+      text_BLE;  ///< text encoder output [B, L, text_dim]; zero rows are attended to like any other
+  at::Tensor image_BLE;  ///< image encoder output [B, L, image_dim]; required with the image
+                         ///< branch, else undefined
+};
+
+enum class Checkpointing {
+  kNone,
+  kFull,  ///< blocks keep only their input and are computed again in the backward pass
+};
+
+class WanTransformer {
+ public:
+  /// Parameters are zero until parameters().load() or initialize_wan_transformer().
+  WanTransformer(WanTransformerConfig config, ParameterStore::Options options);
+
+  const WanTransformerConfig& config() const { return config_; }
+  ParameterStore& parameters() { return parameters_; }
+  const ParameterStore& parameters() const { return parameters_; }
+
+  void set_checkpointing(Checkpointing checkpointing) { checkpointing_ = checkpointing; }
+  /// Every operation's output is passed to `observer` (only the plain, uncheckpointed
+  /// implementation is then used).
+  void set_observer(ActivationObserver observer) { observer_ = std::move(observer); }
+
+  /// The predicted velocity [B, out_channels, T, H, W] in the compute type. Differentiable with
+  /// respect to inputs and parameters when grad mode is on. Throws c10::Error when shapes do not
+  /// fit.
+  at::Tensor forward(const WanTransformerInputs& inputs);
+
+ private:
+  void check_inputs(const WanTransformerInputs& inputs) const;
+  at::Tensor embed_patches(const at::Tensor& hidden_BCTHW) const;
+  at::Tensor run_blocks(at::Tensor hidden_BND, const BlockContext& context) const;
+  at::Tensor output_head(const at::Tensor& hidden_BND, const at::Tensor& time_BMD,
+                         const TokenGrid& grid) const;
+  const RotaryTables& rotary_tables(const TokenGrid& grid);
+  at::Tensor observe(const char* name, const at::Tensor& value) const;
+
+  WanTransformerConfig config_;
+  ParameterStore parameters_;
+  std::vector<BlockParameters> blocks_;
+  Checkpointing checkpointing_ = Checkpointing::kNone;
+  ActivationObserver observer_;
+  std::optional<TokenGrid> rotary_grid_;
+  RotaryTables rotary_;
+};
+
+}  // namespace zoetrope

@@ -1,0 +1,53 @@
+// The shape of a Wan 2.1 transformer, as `transformer/config.json` of a Diffusers folder states it.
+// Knows no tensors. Source: diffusers, models/transformers/transformer_wan.py
+// (WanTransformer3DModel's registered config).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include <nlohmann/json_fwd.hpp>
+
+namespace zoetrope {
+
+struct WanTransformerConfig {
+  std::array<int64_t, 3> patch_size = {1, 2, 2};  ///< latent frames, rows and columns of one token
+  int64_t num_attention_heads = 40;
+  int64_t attention_head_dim = 128;
+  int64_t in_channels = 16;  ///< 36 for image to video: noise, mask and first-frame latents
+  int64_t out_channels = 16;
+  int64_t text_dim = 4096;
+  int64_t freq_dim = 256;  ///< width of the sinusoidal timestep embedding
+  int64_t ffn_dim = 13824;
+  int64_t num_layers = 40;
+  bool cross_attn_norm = true;  ///< an affine LayerNorm in front of the cross attention
+  double eps = 1e-6;
+  std::optional<int64_t> image_dim;  ///< width of the image tokens; none for text to video
+  std::optional<int64_t>
+      added_kv_proj_dim;  ///< input width of the image keys and values (the model's own width)
+  int64_t rope_max_seq_len = 1024;  ///< most positions on one axis
+
+  int64_t width() const { return num_attention_heads * attention_head_dim; }
+  int64_t patch_elements() const { return patch_size[0] * patch_size[1] * patch_size[2]; }
+  bool has_image_branch() const { return added_kv_proj_dim.has_value(); }
+
+  bool operator==(const WanTransformerConfig&) const = default;
+};
+
+/// Reads the keys of a Diffusers config. Keys that Diffusers itself may leave out keep their
+/// defaults above. Throws CheckpointError that starts with `where` and lists every fault: missing,
+/// unknown, mistyped or unsupported values.
+WanTransformerConfig parse_wan_transformer_config(const nlohmann::json& json,
+                                                  const std::string& where);
+
+/// Reads `path` (`transformer/config.json`). Throws CheckpointError for its contents, Error when it
+/// cannot be read.
+WanTransformerConfig read_wan_transformer_config(const std::filesystem::path& path);
+
+/// What Diffusers writes for this config, `_class_name` included.
+nlohmann::ordered_json to_json(const WanTransformerConfig& config);
+
+}  // namespace zoetrope

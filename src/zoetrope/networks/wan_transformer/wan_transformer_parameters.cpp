@@ -1,0 +1,124 @@
+#include "zoetrope/networks/wan_transformer/wan_transformer_parameters.h"
+
+#include <cmath>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "zoetrope/tensor/random_source.h"
+
+namespace zoetrope {
+namespace {
+
+class GroupBuilder {
+ public:
+  GroupBuilder(std::string name, std::string prefix) : prefix_(std::move(prefix)) {
+    group_.name = std::move(name);
+  }
+
+  void tensor(const std::string& name, std::vector<int64_t> shape) {
+    group_.parameters.push_back({prefix_ + name, std::move(shape)});
+  }
+
+  /// Linear layers that read the same input: all weights, then all biases.
+  void linears(const std::string& prefix, const std::vector<std::string>& names, int64_t out,
+               int64_t in) {
+    for (const std::string& name : names) tensor(prefix + name + ".weight", {out, in});
+    for (const std::string& name : names) tensor(prefix + name + ".bias", {out});
+  }
+
+  void linear(const std::string& name, int64_t out, int64_t in) { linears("", {name}, out, in); }
+
+  void norm(const std::string& name, int64_t width) {
+    tensor(name + ".weight", {width});
+    tensor(name + ".bias", {width});
+  }
+
+  ParameterGroupSpec build() { return std::move(group_); }
+
+ private:
+  ParameterGroupSpec group_;
+  std::string prefix_;
+};
+
+ParameterGroupSpec block_specs(const WanTransformerConfig& config, int64_t index) {
+  const int64_t width = config.width();
+  const std::string name = fmt::format("blocks.{}", index);
+  GroupBuilder group(name, name + ".");
+  group.tensor("scale_shift_table", {1, 6, width});
+  group.linears("attn1.", {"to_q", "to_k", "to_v"}, width, width);
+  group.tensor("attn1.norm_q.weight", {width});
+  group.tensor("attn1.norm_k.weight", {width});
+  group.linear("attn1.to_out.0", width, width);
+  if (config.cross_attn_norm) group.norm("norm2", width);
+  group.linear("attn2.to_q", width, width);
+  group.linears("attn2.", {"to_k", "to_v"}, width, width);
+  if (config.has_image_branch())
+    group.linears("attn2.", {"add_k_proj", "add_v_proj"}, width, *config.added_kv_proj_dim);
+  group.tensor("attn2.norm_q.weight", {width});
+  group.tensor("attn2.norm_k.weight", {width});
+  if (config.has_image_branch()) group.tensor("attn2.norm_added_k.weight", {width});
+  group.linear("attn2.to_out.0", width, width);
+  group.linear("ffn.net.0.proj", config.ffn_dim, width);
+  group.linear("ffn.net.2", width, config.ffn_dim);
+  return group.build();
+}
+
+ParameterGroupSpec root_specs(const WanTransformerConfig& config) {
+  const int64_t width = config.width();
+  GroupBuilder group("root", "");
+  group.tensor("patch_embedding.weight", {width, config.in_channels, config.patch_size[0],
+                                          config.patch_size[1], config.patch_size[2]});
+  group.tensor("patch_embedding.bias", {width});
+  const std::string embedder = "condition_embedder.";
+  group.linear(embedder + "time_embedder.linear_1", width, config.freq_dim);
+  group.linear(embedder + "time_embedder.linear_2", width, width);
+  group.linear(embedder + "time_proj", 6 * width, width);
+  group.linear(embedder + "text_embedder.linear_1", width, config.text_dim);
+  group.linear(embedder + "text_embedder.linear_2", width, width);
+  if (config.image_dim) {
+    group.norm(embedder + "image_embedder.norm1", *config.image_dim);
+    group.linear(embedder + "image_embedder.ff.net.0.proj", *config.image_dim, *config.image_dim);
+    group.linear(embedder + "image_embedder.ff.net.2", width, *config.image_dim);
+    group.norm(embedder + "image_embedder.norm2", width);
+  }
+  group.tensor("scale_shift_table", {1, 2, width});
+  group.linear("proj_out", config.out_channels * config.patch_elements(), width);
+  return group.build();
+}
+
+at::Tensor initial_value(const std::string& name, at::IntArrayRef shape, RandomSource& random) {
+  const std::string purpose = "init." + name;
+  const DrawKey key{purpose, {}, 0};
+  if (name.ends_with(".bias") || name == "proj_out.weight") return at::zeros(shape);
+  if (name.ends_with("scale_shift_table")) {
+    return random.normal(key, shape).div_(std::sqrt(static_cast<double>(shape.back())));
+  }
+  if (shape.size() == 1) return at::ones(shape);
+  if (name.find("text_embedder") != std::string::npos ||
+      name.find("time_embedder") != std::string::npos) {
+    return random.normal(key, shape).mul_(0.02);
+  }
+  const int64_t fan_in = c10::multiply_integers(shape.slice(1));
+  const double bound = std::sqrt(6.0 / static_cast<double>(fan_in + shape[0]));
+  return random.uniform(key, shape).mul_(2 * bound).sub_(bound);
+}
+
+}  // namespace
+
+std::vector<ParameterGroupSpec> wan_transformer_parameter_specs(
+    const WanTransformerConfig& config) {
+  std::vector<ParameterGroupSpec> groups;
+  for (int64_t i = 0; i < config.num_layers; ++i) groups.push_back(block_specs(config, i));
+  groups.push_back(root_specs(config));
+  return groups;
+}
+
+void initialize_wan_transformer(ParameterStore& parameters, int64_t seed) {
+  KeyedRandomSource random(seed);
+  for (const TensorSpec& spec : parameters.specs()) {
+    parameters.load({{spec.name, initial_value(spec.name, spec.shape, random)}});
+  }
+}
+
+}  // namespace zoetrope

@@ -1,0 +1,24 @@
+// Names and shapes of a Wan transformer's parameters, grouped for flat storage, and their initial
+// values for training from scratch. Knows no forward pass. Source: names as in Diffusers'
+// WanTransformer3DModel; initial values as in Wan 2.1's own WanModel.init_weights.
+#pragma once
+
+#include <vector>
+
+#include "zoetrope/networks/wan_transformer/wan_transformer_config.h"
+#include "zoetrope/tensor/parameter_store.h"
+
+namespace zoetrope {
+
+/// One group per transformer block (`blocks.<i>`), then `root` for the embeddings and the output
+/// head. Projections that read the same input are adjacent: to_q, to_k, to_v of the self attention;
+/// to_k, to_v of the cross attention; add_k_proj, add_v_proj of the image branch; weights and
+/// biases each.
+std::vector<ParameterGroupSpec> wan_transformer_parameter_specs(const WanTransformerConfig& config);
+
+/// Fills `parameters` for training from scratch: Xavier-uniform linear weights and patch embedding,
+/// N(0, 0.02) for the text and time embedders, scale_shift_table N(0, 1/width), norm weights 1,
+/// biases and the output projection 0. Each tensor's numbers depend on `seed` and its name alone.
+void initialize_wan_transformer(ParameterStore& parameters, int64_t seed);
+
+}  // namespace zoetrope

@@ -1,0 +1,215 @@
+// Every operation of a forward pass, its gradients and its RoPE tables against recordings of
+// FastVideo's network.
+#include <map>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "transformer_case.h"
+
+namespace zoetrope::test {
+namespace {
+
+constexpr double kOutputTolerance = 1e-5;
+constexpr double kGradientTolerance = 1e-4;
+constexpr double kTableTolerance = 1e-6;
+
+/// FastVideo's module path of what our observer calls `name`; empty when it has no single module.
+std::string recorded_name(const std::string& name) {
+  static const std::map<std::string, std::string> kBlockNames = {
+      {"norm1", ""},  // recorded before the modulation that ours includes
+      {"attn1.to_q", "to_q"},
+      {"attn1.to_k", "to_k"},
+      {"attn1.to_v", "to_v"},
+      {"attn1.norm_q", "norm_q"},
+      {"attn1.norm_k", "norm_k"},
+      {"attn1.attention", "attn1"},
+      {"attn1.to_out.0", "to_out"},
+      {"self_residual", "self_attn_residual_norm.out1"},
+      {"norm2", "self_attn_residual_norm"},
+      {"attn2.to_out.0", "attn2.to_out"},
+      {"cross_residual", "cross_attn_residual_norm.out1"},
+      {"norm3", "cross_attn_residual_norm"},
+      {"ffn.net.0.proj", "ffn.fc_in"},
+      {"ffn", "ffn"},
+  };
+  static const std::map<std::string, std::string> kNames = {
+      {"condition_embedder.time_embedder.linear_1", "condition_embedder.time_embedder.mlp.fc_in"},
+      {"condition_embedder.time_proj", "condition_embedder.time_modulation"},
+      {"condition_embedder.text_embedder.linear_1", "condition_embedder.text_embedder.fc_in"},
+      {"condition_embedder.image_embedder.ff.net.0.proj",
+       "condition_embedder.image_embedder.ff.fc_in"},
+      {"condition_embedder.image_embedder.ff.net.2", "condition_embedder.image_embedder.ff.fc_out"},
+  };
+  if (name.starts_with("blocks.")) {
+    const size_t dot = name.find('.', 7);
+    if (dot == std::string::npos) return name;
+    const auto found = kBlockNames.find(name.substr(dot + 1));
+    return found == kBlockNames.end() ? name : name.substr(0, dot + 1) + found->second;
+  }
+  const auto found = kNames.find(name);
+  return found == kNames.end() ? name : found->second;
+}
+
+/// A case that this network can run: a plain Wan transformer without masks.
+bool is_known(const GoldenCase& golden, const std::string& name,
+              const nlohmann::json& description) {
+  if (!description.contains("model") || golden.contains(name + ".frame_mask")) return false;
+  if (!golden.contains(name + ".in.hidden_states") && !description.contains("inputs")) return false;
+  const auto folder =
+      golden.folder().parent_path() / description.at("model").get<std::string>() / "transformer";
+  std::ifstream file(folder / "config.json");
+  const auto config = nlohmann::json::parse(file, nullptr, false);
+  return config.is_object() && config.value("_class_name", "") == "WanTransformer3DModel" &&
+         !config.contains("r_embedder");
+}
+
+std::vector<std::filesystem::path> known_folders() {
+  return golden_folders_where(golden_root(), [](const GoldenCase& golden) {
+    if (!golden.json().contains("cases")) return false;
+    for (const auto& [name, description] : golden.json().at("cases").items()) {
+      if (is_known(golden, name, description)) return true;
+    }
+    return false;
+  });
+}
+
+class RecordedOperations : public testing::TestWithParam<std::filesystem::path> {
+ protected:
+  RecordedOperations() : golden_(GetParam()) {}
+
+  std::unique_ptr<WanTransformer> network(const nlohmann::json& description) const {
+    return load_transformer(
+        golden_.folder().parent_path() / description.at("model").get<std::string>() / "transformer",
+        {});
+  }
+
+  /// `<case>.in.*`; text tokens padded with zeros to the 512 that the recording attended to.
+  WanTransformerInputs inputs(const std::string& name) const {
+    const at::Tensor text = golden_.tensor(name + ".in.encoder_hidden_states_live");
+    WanTransformerInputs inputs;
+    inputs.hidden_BCTHW = golden_.tensor(name + ".in.hidden_states");
+    inputs.timestep = golden_.tensor(name + ".in.timestep");
+    inputs.text_BLE = at::constant_pad_nd(text, {0, 0, 0, 512 - text.size(1)});
+    if (golden_.contains(name + ".in.encoder_hidden_states_image")) {
+      inputs.image_BLE = golden_.tensor(name + ".in.encoder_hidden_states_image");
+    }
+    return inputs;
+  }
+
+  /// The observed value in the recording's layout: heads split, tokens cut, patches as a grid.
+  static at::Tensor as_recorded(at::Tensor value, const at::Tensor& recorded) {
+    if (recorded.dim() == 5) return value.transpose(1, 2).reshape(recorded.sizes());
+    if (recorded.dim() == 2 && value.dim() >= 3) value = value.flatten(0, 1).flatten(1);
+    if (recorded.dim() >= 3 && value.size(1) > recorded.size(1))
+      value = value.narrow(1, 0, recorded.size(1));
+    return value.reshape(recorded.sizes());
+  }
+
+  void expect_gradients(const std::string& name, const nlohmann::json& summary,
+                        const ParameterStore& parameters) {
+    double total = 0;
+    for (const auto& [parameter, sums] : summary.items()) {
+      if (!sums.is_null()) total += sums.at("sq").get<double>();
+    }
+    for (const auto& [parameter, sums] : summary.items()) {
+      if (sums.is_null()) continue;
+      const at::Tensor gradient = parameters.at(parameter).gradient.to(at::kDouble);
+      const double norm = std::sqrt(sums.at("sq").get<double>());
+      if (norm < 1e-6 * std::sqrt(total)) continue;
+      EXPECT_NEAR(gradient.norm().item<double>(), norm, kGradientTolerance * norm) << parameter;
+      EXPECT_NEAR(gradient.sum().item<double>(), sums.at("sum").get<double>(),
+                  kGradientTolerance * sums.at("abssum").get<double>())
+          << parameter;
+    }
+    const std::string prefix = name + ".grad.";
+    for (const std::string& key : golden_.keys()) {
+      if (!key.starts_with(prefix)) continue;
+      EXPECT_TENSOR_CLOSE(parameters.at(key.substr(prefix.size())).gradient, golden_.tensor(key),
+                          kGradientTolerance)
+          << key;
+    }
+  }
+
+  GoldenCase golden_;
+};
+
+TEST_P(RecordedOperations, ForwardOperationsAndGradients) {
+  for (const auto& [name, description] : golden_.json().at("cases").items()) {
+    if (!is_known(golden_, name, description) || !description.contains("grad_summary")) continue;
+    SCOPED_TRACE(name);
+    auto transformer = network(description);
+    size_t num_compared = 0;
+    transformer->set_observer(
+        [&, prefix = name + "."](const std::string& path, const at::Tensor& value) {
+          const std::string key = prefix + recorded_name(path);
+          if (!golden_.contains(key)) return;
+          const at::Tensor recorded = golden_.tensor(key);
+          EXPECT_TENSOR_CLOSE(as_recorded(value, recorded), recorded, kOutputTolerance) << key;
+          ++num_compared;
+        });
+    const at::Tensor output = transformer->forward(inputs(name));
+    EXPECT_GE(num_compared, 25U);
+    EXPECT_TENSOR_CLOSE(output, golden_.tensor(name + ".out"), kOutputTolerance);
+    (output * golden_.tensor(name + ".loss_weight")).mean().backward();
+    expect_gradients(name, description.at("grad_summary"), transformer->parameters());
+  }
+}
+
+TEST_P(RecordedOperations, FusedForwardAndGradients) {
+  for (const auto& [name, description] : golden_.json().at("cases").items()) {
+    if (!is_known(golden_, name, description) || !description.contains("grad_summary")) continue;
+    SCOPED_TRACE(name);
+    auto transformer = network(description);
+    const at::Tensor output = transformer->forward(inputs(name));
+    EXPECT_TENSOR_CLOSE(output, golden_.tensor(name + ".out"), kOutputTolerance);
+    (output * golden_.tensor(name + ".loss_weight")).mean().backward();
+    expect_gradients(name, description.at("grad_summary"), transformer->parameters());
+  }
+}
+
+TEST_P(RecordedOperations, TimestepPerToken) {
+  for (const auto& [name, description] : golden_.json().at("cases").items()) {
+    if (!is_known(golden_, name, description) || !name.ends_with("_pertoken")) continue;
+    SCOPED_TRACE(name);
+    const std::string base = name.substr(0, name.size() - std::string("_pertoken").size());
+    WanTransformerInputs one = inputs(base);
+    one.hidden_BCTHW = one.hidden_BCTHW.narrow(0, 0, 1);
+    one.text_BLE = one.text_BLE.narrow(0, 0, 1);
+    one.timestep = golden_.tensor(name + ".in.timestep");
+    EXPECT_TENSOR_CLOSE(network(description)->forward(one), golden_.tensor(name + ".out"),
+                        kOutputTolerance);
+  }
+}
+
+TEST_P(RecordedOperations, RotaryTables) {
+  for (const auto& [name, description] : golden_.json().at("cases").items()) {
+    if (!is_known(golden_, name, description) || !golden_.contains(name + ".in.hidden_states"))
+      continue;
+    const auto transformer = network(description);
+    const auto& patch = transformer->config().patch_size;
+    const at::Tensor hidden = golden_.tensor(name + ".in.hidden_states");
+    for (const std::string& key : golden_.keys()) {
+      if (!key.starts_with("rope") || !key.ends_with(".cos")) continue;
+      const std::string table = key.substr(0, key.size() - 4);
+      const size_t start = table.find("start");
+      const TokenGrid grid{hidden.size(2) / patch[0], hidden.size(3) / patch[1],
+                           hidden.size(4) / patch[2],
+                           start == std::string::npos ? 0 : std::stoll(table.substr(start + 5))};
+      const RotaryTables ours = make_rotary_tables(transformer->config(), grid, at::kCPU);
+      // The recording repeats each angle for both channels of its pair.
+      EXPECT_TENSOR_CLOSE(ours.cos.repeat_interleave(2, 1), golden_.tensor(key), kTableTolerance)
+          << key;
+      EXPECT_TENSOR_CLOSE(ours.sin.repeat_interleave(2, 1), golden_.tensor(table + ".sin"),
+                          kTableTolerance)
+          << key;
+    }
+  }
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(RecordedOperations);
+INSTANTIATE_TEST_SUITE_P(Cases, RecordedOperations, testing::ValuesIn(known_folders()),
+                         golden_test_name);
+
+}  // namespace
+}  // namespace zoetrope::test
