@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "zoetrope/data/data_config.h"
 #include "zoetrope/methods/method.h"
 #include "zoetrope/optim/exponential_moving_average.h"
 #include "zoetrope/tracking/tracker.h"
@@ -18,10 +19,7 @@ struct CallbackContext {
   std::filesystem::path output_dir;
   std::filesystem::path pipeline_folder;  ///< where validation finds VAE, text encoder and tokenizer
   at::Device device = at::kCPU;
-  int64_t seed = 0;                       ///< training.data.seed
-  int64_t num_latent_frames = 0;
-  int64_t num_height = 0;                 ///< pixels
-  int64_t num_width = 0;                  ///< pixels
+  DataConfig data;                        ///< training.data
   std::optional<double> flow_shift;       ///< pipeline.flow_shift
 };
 

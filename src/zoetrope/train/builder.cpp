@@ -58,10 +58,7 @@ NamedCallbacks build_callbacks(const RunConfig& config, const ComponentRegistrie
   context.output_dir = config.training.checkpoint.output_dir;
   context.pipeline_folder = method.student().pipeline_folder();
   context.device = resolve_device(config.training.distributed.device);
-  context.seed = config.training.data.seed;
-  context.num_latent_frames = config.training.data.num_latent_t;
-  context.num_height = config.training.data.num_height;
-  context.num_width = config.training.data.num_width;
+  context.data = config.training.data;
   context.flow_shift = config.pipeline.flow_shift;
   NamedCallbacks callbacks;
   for (const auto& [name, component] : config.callbacks) {

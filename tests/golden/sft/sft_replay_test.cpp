@@ -8,9 +8,10 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include "catalog.h"
 #include "support/golden.h"
 #include "support/replay_random_source.h"
+#include "zoetrope/catalog.h"
+#include "zoetrope/config/overrides.h"
 #include "zoetrope/train/builder.h"
 
 namespace zoetrope {
@@ -164,9 +165,10 @@ TEST_P(FineTuningReplay, MatchesTheReference) {
   config::Node document = config::parse_yaml_file(golden.folder() / "config.yaml");
   config::apply_overrides(document, {"--training.data.sampler=fastvideo", "--training.distributed.device=cpu",
                                      bf16 ? "--training.model.compute_dtype=bf16" : "--training.model.compute_dtype=fp32"});
-  const ComponentRegistries registries = make_catalog();
+  const Catalog catalog;
+  const ComponentRegistries& registries = catalog.registries;
   config::Issues issues;
-  const RunConfig config = read_run_config(document, registries, issues);
+  const RunConfig config = read_run_config(document, catalog.tables(), issues);
   issues.throw_if_any();
 
   test::ReplayRandomSource random(config.training.model.logit_mean, config.training.model.logit_std);

@@ -1,0 +1,89 @@
+#include "zoetrope/train/run_training.h"
+
+#include <filesystem>
+
+#include "zoetrope/base/error.h"
+#include "zoetrope/base/file.h"
+#include "zoetrope/base/log.h"
+#include "zoetrope/tensor/device.h"
+#include "zoetrope/tracking/trackers.h"
+#include "zoetrope/train/builder.h"
+#include "zoetrope/train/trainer.h"
+
+namespace zoetrope {
+namespace {
+
+namespace fs = std::filesystem;
+
+// What the config may ask for and this version cannot give: better no run than another one than was asked for.
+void check_supported(const TrainingConfig& training) {
+  config::Issues issues;
+  const auto refuse = [&](const std::string& path, const std::string& message) { issues.add({}, path, message); };
+  if (training.distributed.num_gpus != 1) {
+    refuse("training.distributed.num_gpus",
+           fmt::format("must be 1, since several ranks are not built yet, but got {}; add --training.distributed.num_gpus 1 "
+                       "--training.distributed.hsdp_replicate_dim 1 --training.distributed.hsdp_shard_dim 1",
+                       training.distributed.num_gpus));
+  }
+  const CheckpointConfig& checkpoint = training.checkpoint;
+  if (checkpoint.output_dir.empty()) {
+    refuse("training.checkpoint.output_dir", "must name the run's folder, but is empty");
+  }
+  if (checkpoint.training_state_checkpointing_steps != 0) {
+    refuse("training.checkpoint.training_state_checkpointing_steps",
+           fmt::format("must be 0, since checkpoints are not built yet, but got {}",
+                       checkpoint.training_state_checkpointing_steps));
+  }
+  const std::string resume = checkpoint.resume_from_checkpoint.value_or("");
+  if (!resume.empty() && resume != "latest") {
+    refuse("training.checkpoint.resume_from_checkpoint",
+           fmt::format("must be empty or latest, since checkpoints are not built yet, but got '{}'", resume));
+  }
+  issues.throw_if_any();
+}
+
+void log_run(const RunConfig& config, TrainingMethod& method, const TrainingData& data) {
+  const TrainingConfig& training = config.training;
+  for (const auto& [role, model] : method.roles().all()) {
+    log_info("{}: {} with {:.3g} M parameters, {}, from {}", role, model->trainable() ? "trained" : "frozen",
+             static_cast<double>(model->parameters().num_parameters()) * 1e-6, training.model.compute_dtype,
+             model->pipeline_folder().string());
+  }
+  log_info("data: {} samples in {} files; {} a step", data.dataset->num_rows(), data.dataset->files().size(),
+           training.data.train_batch_size * training.loop.gradient_accumulation_steps);
+  log_info("training on {} for {} steps into {}", resolve_device(training.distributed.device).str(),
+           training.loop.max_train_steps, training.checkpoint.output_dir);
+}
+
+void export_results(TrainingMethod& method, const RunState& state, const fs::path& output_dir) {
+  method.student().export_pipeline(output_dir / "diffusers", method.student().parameters().tensors());
+  log_info("trained pipeline (Diffusers layout): {}", (output_dir / "diffusers").string());
+  if (state.average == nullptr) return;
+  method.student().export_pipeline(output_dir / "diffusers_ema", state.average->tensors());
+  log_info("the same with averaged weights:      {}", (output_dir / "diffusers_ema").string());
+}
+
+}  // namespace
+
+void run_training(const RunConfig& config, const ComponentRegistries& registries) {
+  check_supported(config.training);
+  const fs::path output_dir = config.training.checkpoint.output_dir;
+  fs::create_directories(output_dir);
+  write_file_atomically(output_dir / "config.yaml", config::write_yaml(write_run_config(config)));
+
+  KeyedRandomSource random(config.training.data.seed);
+  const auto method = build_method(config, registries, random);
+  const TrainingData data = build_data(config, *method);
+  NamedCallbacks callbacks = build_callbacks(config, registries, *method);
+  const auto tracker = make_trackers(config.training.tracker, output_dir, config.training.loop.max_train_steps);
+  log_run(config, *method, data);
+
+  Trainer trainer({config.training.loop.max_train_steps, config.training.loop.gradient_accumulation_steps}, *method,
+                  *data.loader, callbacks, *tracker);
+  trainer.run();
+  tracker->finish();
+  export_results(*method, trainer.state(), output_dir);
+  log_info("metrics, validation videos and config: {}", output_dir.string());
+}
+
+}  // namespace zoetrope

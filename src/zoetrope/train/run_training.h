@@ -1,0 +1,15 @@
+// One training run from a checked config to an exported pipeline folder.
+#pragma once
+
+#include "zoetrope/train/component_registries.h"
+#include "zoetrope/train/run_config.h"
+
+namespace zoetrope {
+
+/// Trains as `config` says. The run folder (training.checkpoint.output_dir) gets config.yaml (resolved), the trackers'
+/// files, validation videos, and at the end `diffusers` (and `diffusers_ema` when there is an EMA), whole pipeline
+/// folders with the trained weights. Throws ConfigError for what cannot be honoured, DataError, CheckpointError,
+/// TrainingError.
+void run_training(const RunConfig& config, const ComponentRegistries& registries);
+
+}  // namespace zoetrope
