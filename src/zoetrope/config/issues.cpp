@@ -12,8 +12,9 @@ namespace {
 
 std::string join(const Location& location, const std::string& path, const std::string& message) {
   std::string text = location.text();
-  // An override's source already is its dotted path.
-  const bool same = text == "--" + path;
+  // An override's source already names the place, or one below it when the override made the
+  // section.
+  const bool same = text.starts_with("--" + path);
   for (const std::string& part : {same ? std::string() : path, message}) {
     if (!part.empty()) text += (text.empty() ? "" : ": ") + part;
   }

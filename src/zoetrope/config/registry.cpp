@@ -16,6 +16,23 @@ bool is_named(const Target& target, const std::string& name) {
          std::find(target.aliases.begin(), target.aliases.end(), name) != target.aliases.end();
 }
 
+/// Knows keys and takes any value: what a key may hold is decided when its target is built.
+class KeyListSchema : public AnySchema {
+ public:
+  explicit KeyListSchema(const std::vector<std::string>& keys) {
+    make_default_ = [] { return std::make_shared<Node>(); };
+    for (const std::string& key : keys) {
+      Field field;
+      field.name = key;
+      field.doc = "A key of FastVideo's.";
+      field.type = "anything";
+      field.read = [](const Node&, void*, const ReadContext&) { return true; };
+      field.write = [](const void*) { return Node::null(); };
+      fields_.push_back(std::move(field));
+    }
+  }
+};
+
 /// The name under `_target_`, or the default; an issue and an empty text when there is neither.
 std::string read_target_name(const Node& node, const std::string& kind,
                              const std::string& default_target, const ReadContext& context) {
@@ -82,8 +99,12 @@ Node TargetTable::write(const Component& component) {
   return map;
 }
 
-void TargetTable::add_planned(Target target) {
+void TargetTable::add_planned(Target target, const std::vector<std::string>& keys) {
   target.kind = kind_;
+  if (!keys.empty()) {
+    planned_schemas_.push_back(std::make_shared<KeyListSchema>(keys));
+    target.schema = planned_schemas_.back().get();
+  }
   add_target(std::move(target));
 }
 

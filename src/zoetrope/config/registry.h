@@ -52,8 +52,9 @@ class TargetTable {
   /// The component with every field, `_target_` first.
   static Node write(const Component& component);
 
-  /// A name that FastVideo has and that cannot be used here yet.
-  void add_planned(Target target);
+  /// A name that FastVideo has and that cannot be used here yet. When `keys` are given, a config
+  /// that uses it is checked for other keys too, so that it has no faults but this one.
+  void add_planned(Target target, const std::vector<std::string>& keys = {});
 
  protected:
   const Target& add_target(Target target);
@@ -61,6 +62,7 @@ class TargetTable {
  private:
   std::string kind_;
   std::vector<std::unique_ptr<Target>> targets_;
+  std::vector<std::shared_ptr<const AnySchema>> planned_schemas_;
 };
 
 /// Targets that build a `Base` from their config struct and `Deps...`.

@@ -163,7 +163,7 @@ bool AnySchema::read(const Node& node, void* object, ReadContext context,
     const ReadContext child{context.issues, child_path(context.path, key)};
     const Field* field = find(key);
     if (field == nullptr) {
-      ok = accept_without_effect(key, value, child) && ok;
+      ok = accept_without_field(key, value, child) && ok;
       continue;
     }
     const auto [first, is_new] = given.emplace(field, key);
@@ -186,13 +186,18 @@ bool AnySchema::read(const Node& node, void* object, ReadContext context,
   return context.issues.faults().size() == num_faults;
 }
 
-bool AnySchema::accept_without_effect(const std::string& key, const Node& value,
-                                      const ReadContext& context) const {
+bool AnySchema::accept_without_field(const std::string& key, const Node& value,
+                                     const ReadContext& context) const {
   const auto without_effect = keys_without_effect_.find(key);
   if (without_effect != keys_without_effect_.end()) {
     context.issues.note(value.location(), context.path,
                         "has no effect here: " + without_effect->second);
     return true;
+  }
+  const auto not_built = keys_not_built_.find(key);
+  if (not_built != keys_not_built_.end()) {
+    return refuse(value, context,
+                  "must not be given, because it is not built yet: " + not_built->second);
   }
   std::vector<std::string> known;
   for (const Field& field : fields_) known.push_back(field.name);

@@ -101,6 +101,10 @@ class AnySchema {
     return keys_without_effect_;
   }
 
+  /// Keys that FastVideo has and that would change a run, but are not built here, with the reason;
+  /// always a fault.
+  const std::map<std::string, std::string>& keys_not_built() const { return keys_not_built_; }
+
   /// Reads a map into `object`: every known key through its field, an issue for each unknown key
   /// (with the nearest known one), for each missing required key, and for each broken constraint;
   /// then the struct's own checks. `reserved` keys (such as `_target_`) are skipped. Null counts as
@@ -118,12 +122,13 @@ class AnySchema {
  protected:
   std::vector<Field> fields_;
   std::map<std::string, std::string> keys_without_effect_;
+  std::map<std::string, std::string> keys_not_built_;
   std::function<std::shared_ptr<void>()> make_default_;
   std::vector<std::function<void(const void*, const Node&, ReadContext)>> checks_;
 
  private:
-  bool accept_without_effect(const std::string& key, const Node& value,
-                             const ReadContext& context) const;
+  bool accept_without_field(const std::string& key, const Node& value,
+                            const ReadContext& context) const;
   static bool read_field(const Field& field, const Node& value, void* object,
                          const ReadContext& context);
 };
@@ -170,6 +175,10 @@ class Schema : public AnySchema {
   /// A key that FastVideo accepts and that has no effect here.
   void without_effect(const std::string& key, const std::string& reason) {
     keys_without_effect_[key] = reason;
+  }
+  /// A key that FastVideo accepts and that cannot be honoured here yet.
+  void not_built(const std::string& key, const std::string& reason) {
+    keys_not_built_[key] = reason;
   }
   /// A check across fields; adds issues at the node or at one of its children.
   void check(std::function<void(const Struct&, const Node&, ReadContext)> check) {

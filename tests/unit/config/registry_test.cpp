@@ -37,8 +37,8 @@ class RegistryTest : public ::testing::Test {
     shapes_.add_planned({.name = "package.shapes.Disc",
                          .aliases = {"disc"},
                          .doc = "Round.",
-                         .schema = &schema_of<SquareConfig>(),
-                         .planned = "is not built yet"});
+                         .planned = "is not built yet"},
+                        {"radius"});
   }
   Component read(const std::string& yaml, const std::string& default_target = "") {
     return shapes_.read(parse_yaml(yaml, "f"), {issues_, "x"}, default_target);
@@ -84,12 +84,12 @@ TEST_F(RegistryTest, lists_faults) {
 }
 
 TEST_F(RegistryTest, refuses_a_planned_target_once_and_still_checks_its_keys) {
-  EXPECT_EQ(read("{_target_: disc, side: 1}").target, nullptr);
+  EXPECT_EQ(read("{_target_: disc, radius: [1]}").target, nullptr);
   EXPECT_THAT(
       issues_.faults(),
       ElementsAre(
           "f:1: x._target_: must be a shape that can be used, but 'disc' is not built yet"));
-  read("_target_: disc\nside: -1\n");
+  read("_target_: disc\nradios: -1\n");
   EXPECT_EQ(issues_.faults().size(), 2);
 }
 

@@ -40,6 +40,7 @@ struct Outer {
     schema.field("inner", &Outer::inner, "More.");
     schema.required("name", &Outer::name, "What it is called.", not_empty());
     schema.without_effect("moba", "there is no sparse attention here");
+    schema.not_built("lora", "adapters");
     schema.check([](const Outer& outer, const Node& node, ReadContext context) {
       if (outer.mode == "fast" && outer.rate == 0)
         refuse(node, context, "must not be fast at rate 0");
@@ -163,6 +164,12 @@ TEST(Schema, notes_keys_without_effect) {
   EXPECT_THAT(reading.issues.faults(), IsEmpty());
   EXPECT_THAT(reading.issues.notes(),
               ElementsAre("f:1: top.moba: has no effect here: there is no sparse attention here"));
+}
+
+TEST(Schema, refuses_keys_that_are_not_built) {
+  EXPECT_THAT(
+      faults("{name: x, lora: {}}"),
+      ElementsAre("f:1: top.lora: must not be given, because it is not built yet: adapters"));
 }
 
 TEST(Schema, writes_what_it_reads) {
