@@ -1,0 +1,85 @@
+// The Wan 2.1 video VAE (inference only): pixels in [-1, 1] to latents and back, in chunks of
+// frames, so that a long clip needs the memory of a few frames, and in tiles when asked. Source:
+// Wan Team 2025, section 4.1; same files and results as diffusers' AutoencoderKLWan.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "zoetrope/networks/wan_vae/wan_vae_config.h"
+#include "zoetrope/tensor/named_tensors.h"
+
+namespace zoetrope {
+
+/// Spatial tiles, in pixels; each a multiple of the VAE's spatial ratio. Clips that fit one tile
+/// are not tiled.
+struct WanVaeTiling {
+  int64_t tile_height = 256;
+  int64_t tile_width = 256;
+  int64_t stride_height = 192;
+  int64_t stride_width = 192;
+};
+
+/// Distribution of latents, un-normalised, each [B, C, T, H, W].
+struct WanVaePosterior {
+  at::Tensor mean_BCTHW;
+  at::Tensor logvar_BCTHW;  ///< limited to [-30, 20]
+};
+
+class WanVae {
+ public:
+  /// Loads `vae_folder` (config.json and weights). Throws CheckpointError that lists every missing
+  /// or wrong tensor.
+  WanVae(const std::filesystem::path& vae_folder, at::Device device, at::ScalarType dtype);
+  ~WanVae();
+  WanVae(WanVae&&) noexcept;
+  WanVae& operator=(WanVae&&) noexcept;
+
+  /// Every tensor of a VAE's weights file, in the order of the network.
+  static std::vector<TensorSpec> weight_specs(const WanVaeConfig& config);
+
+  const WanVaeConfig& config() const { return config_; }
+  /// Tiles from now on, or (std::nullopt) no longer. Throws Error for sizes that are not multiples
+  /// of the spatial ratio or strides greater than tiles.
+  void set_tiling(std::optional<WanVaeTiling> tiling);
+
+  /// pixels [B, in_channels, F, H, W] in [-1, 1], F = 1 + k * temporal ratio, H and W multiples of
+  /// the spatial ratio, of any type and device; results in the VAE's type on its device. Throws
+  /// DataError for other sizes.
+  WanVaePosterior encode(const at::Tensor& pixels_BCFHW) const;
+  /// The mean of encode().
+  at::Tensor encode_mean(const at::Tensor& pixels_BCFHW) const {
+    return encode(pixels_BCFHW).mean_BCTHW;
+  }
+  /// Un-normalised latents [B, z_dim, T, H, W] -> pixels [B, out_channels, F, H, W], limited to
+  /// [-1, 1].
+  at::Tensor decode(const at::Tensor& latents_BCTHW) const;
+
+  /// Between un-normalised latents and those the transformer sees (see LatentScale).
+  at::Tensor normalize(const at::Tensor& latents_BCTHW) const {
+    return scale_.normalize(latents_BCTHW);
+  }
+  at::Tensor denormalize(const at::Tensor& latents_BCTHW) const {
+    return scale_.denormalize(latents_BCTHW);
+  }
+
+ private:
+  struct Networks;
+
+  at::Tensor encode_tile(const at::Tensor& pixels_BCFHW) const;
+  at::Tensor decode_tile(const at::Tensor& latents_BCTHW) const;
+  bool needs_tiles(int64_t height, int64_t width) const;
+
+  WanVaeConfig config_;
+  at::Device device_;
+  at::ScalarType dtype_;
+  LatentScale scale_;
+  std::optional<WanVaeTiling> tiling_;
+  std::unique_ptr<const Networks> networks_;
+};
+
+}  // namespace zoetrope
