@@ -1,0 +1,58 @@
+// The zoetrope command: subcommands in files of their own; errors are printed here and nowhere
+// else.
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <fmt/format.h>
+
+#include "zoetrope/base/error.h"
+#include "zoetrope/catalog.h"
+#include "zoetrope/kernels/process_memory.h"
+#include "zoetrope/targets_command.h"
+#include "zoetrope/train_arguments.h"
+#include "zoetrope/train_command.h"
+#include "zoetrope/validate_command.h"
+#include "zoetrope/version_command.h"
+
+namespace {
+
+int run(std::vector<std::string> arguments) {
+  zoetrope::TrainArguments split;
+  if (!arguments.empty() && arguments.front() == "train") {
+    split = zoetrope::split_train_arguments({arguments.begin() + 1, arguments.end()});
+    arguments = split.own;
+    arguments.insert(arguments.begin(), "train");
+  }
+  CLI::App app("Trains video diffusion models from one YAML file.", "zoetrope");
+  app.require_subcommand(1);
+  app.footer("`zoetrope COMMAND --help` explains a command, with examples.");
+  const zoetrope::Catalog catalog;
+  add_train_command(app, catalog, std::move(split.overrides));
+  add_validate_command(app, catalog.tables());
+  add_targets_command(app, catalog.tables());
+  zoetrope::add_version_command(app);
+  try {
+    // CLI11 takes its arguments from the back.
+    std::reverse(arguments.begin(), arguments.end());
+    app.parse(std::move(arguments));
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 1;
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  zoetrope::configure_process_memory();
+  try {
+    return run({argv + 1, argv + argc});
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "zoetrope: {}\n", zoetrope::describe_error_chain(error));
+    return 1;
+  }
+}

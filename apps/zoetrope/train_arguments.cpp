@@ -1,0 +1,21 @@
+#include "zoetrope/train_arguments.h"
+
+namespace zoetrope {
+
+TrainArguments split_train_arguments(const std::vector<std::string>& arguments) {
+  TrainArguments split;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    const bool is_flag = argument == "--dry-run" || argument == "--help" || argument == "-h";
+    const bool takes_file = argument == "--config";
+    const bool is_own =
+        is_flag || takes_file || argument.starts_with("--config=") || !argument.starts_with("--");
+    std::vector<std::string>& target = is_own ? split.own : split.overrides;
+    target.push_back(argument);
+    const bool takes_next = takes_file || (!is_own && argument.find('=') == std::string::npos);
+    if (takes_next && i + 1 < arguments.size()) target.push_back(arguments[++i]);
+  }
+  return split;
+}
+
+}  // namespace zoetrope

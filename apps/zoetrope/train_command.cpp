@@ -1,0 +1,63 @@
+#include "zoetrope/train_command.h"
+
+#include <cstdio>
+
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <fmt/format.h>
+
+#include "zoetrope/base/log.h"
+#include "zoetrope/base/model_path.h"
+#include "zoetrope/config/overrides.h"
+#include "zoetrope/train/run_training.h"
+
+namespace zoetrope {
+namespace {
+
+constexpr const char* kExamples =
+    R"(Also: --section.key VALUE or --section.key=VALUE, any number of times.
+
+Examples:
+  zoetrope train examples/quickstart/finetune.yaml
+  zoetrope train --config run.yaml --training.optimizer.learning_rate 2e-5 --training.loop.max_train_steps=100
+  zoetrope train run.yaml --dry-run > resolved.yaml     the config with every default filled in
+
+Every key of the config can be overridden with --section.key VALUE or --section.key=VALUE; values are true, false, none,
+numbers, lists as [a, b], and text. `zoetrope targets` lists the keys.)";
+
+struct Options {
+  std::string file;
+  bool dry_run = false;
+};
+
+void train(const Options& options, const Catalog& catalog,
+           const std::vector<std::string>& overrides) {
+  config::Node document = config::parse_yaml_file(expand_user(options.file));
+  apply_overrides(document, overrides);
+  config::Issues issues;
+  const RunConfig run = read_run_config(document, catalog.tables(), issues);
+  for (const std::string& note : issues.notes()) log_info("note: {}", note);
+  issues.throw_if_any();
+  if (options.dry_run) {
+    fmt::print("{}", write_yaml(write_run_config(run)));
+    std::fflush(stdout);
+    return;
+  }
+  run_training(run, catalog.registries);
+}
+
+}  // namespace
+
+void add_train_command(CLI::App& app, const Catalog& catalog, std::vector<std::string> overrides) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("train", "Train as a config says");
+  command->footer(kExamples);
+  command->add_option("--config,FILE", options->file, "The config")->required();
+  command->add_flag("--dry-run", options->dry_run,
+                    "Check the config, print it with all defaults, and stop");
+  command->callback([options, &catalog, overrides = std::move(overrides)] {
+    train(*options, catalog, overrides);
+  });
+}
+
+}  // namespace zoetrope

@@ -1,0 +1,167 @@
+// What the command says about bad configs: the whole message of each, and exit code 1.
+#include <filesystem>
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "integration/cli/command.h"
+#include "support/temporary_folder.h"
+
+namespace zoetrope {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr const char* kGood = R"(models:
+  student:
+    _target_: fastvideo.train.models.wan.WanModel
+    init_from: Org/Name
+method:
+  _target_: fastvideo.train.methods.fine_tuning.finetune.FineTuneMethod
+training:
+  data: {data_path: absent/data, num_latent_t: 5}
+  optimizer:
+    learning_rate: 1e-5
+  loop: {max_train_steps: 3}
+  checkpoint: {output_dir: out}
+callbacks:
+  grad_clip:
+    max_grad_norm: 0
+)";
+
+class BadConfigs : public ::testing::Test {
+ protected:
+  /// Writes a config and gives its path; `from` is replaced by `to` in the good one.
+  std::string write(const std::string& from, const std::string& to) {
+    std::string text = kGood;
+    if (!from.empty()) text.replace(text.find(from), from.size(), to);
+    return write_text(text);
+  }
+  std::string write_text(const std::string& text) {
+    const std::string path = (folder_ / "run.yaml").string();
+    std::ofstream(path) << text;
+    return path;
+  }
+  /// What `validate` prints about the one fault of `path`.
+  std::string only_fault(const std::string& path) {
+    const test::CommandResult result = test::run_zoetrope({"validate", path});
+    EXPECT_EQ(result.exit_code, 1);
+    EXPECT_EQ(result.messages, "");
+    const std::string start = path + ": 1 fault\n  ";
+    EXPECT_EQ(result.output.substr(0, start.size()), start);
+    return result.output.substr(std::min(start.size(), result.output.size()));
+  }
+
+  test::TemporaryFolder folder_;
+};
+
+TEST_F(BadConfigs, a_good_one_passes) {
+  const std::string path = write("", "");
+  const test::CommandResult result = test::run_zoetrope({"validate", path});
+  EXPECT_EQ(result.exit_code, 0) << result.output;
+  EXPECT_EQ(result.output, path + ": ok\n");
+  EXPECT_EQ(result.messages, "");
+}
+
+TEST_F(BadConfigs, no_file_a_folder_nothing_in_it) {
+  const std::string absent = (folder_ / "absent.yaml").string();
+  EXPECT_EQ(only_fault(absent), absent + ": must be a config file, but there is no such file\n");
+  const std::string folder = folder_.path().string();
+  EXPECT_EQ(only_fault(folder), folder + ": must be a config file, but it is a folder\n");
+  const std::string empty = write_text("");
+  EXPECT_EQ(only_fault(empty), empty + ": must hold a config, but it is empty\n");
+}
+
+TEST_F(BadConfigs, not_yaml) {
+  const std::string tabs = write_text("models:\n\tstudent: {}\n");
+  EXPECT_EQ(only_fault(tabs),
+            tabs + ":2: lines must be indented with spaces, but this one has a tab\n");
+  const std::string open = write_text("models: {student: [1, 2}\n");
+  EXPECT_THAT(only_fault(open), HasSubstr(open + ":1: must be YAML, but "));
+  const std::string bytes = write_text(std::string("PAR1\0\x01\x02\xff", 8));
+  EXPECT_EQ(test::run_zoetrope({"validate", bytes}).exit_code, 1);
+}
+
+TEST_F(BadConfigs, unknown_and_planned_targets) {
+  const std::string unknown = write("wan.WanModel", "wan.WanModle");
+  EXPECT_EQ(only_fault(unknown), unknown +
+                                     ":3: models.student._target_: must be a known model, but got "
+                                     "'fastvideo.train.models.wan.WanModle'; did you mean "
+                                     "'fastvideo.train.models.wan.WanModel'?\n");
+  const std::string planned =
+      write("fine_tuning.finetune.FineTuneMethod", "rl.diffusion_nft.DiffusionNFTMethod");
+  EXPECT_EQ(only_fault(planned),
+            planned +
+                ":6: method._target_: must be a method that can be used, but "
+                "'fastvideo.train.methods.rl.diffusion_nft.DiffusionNFTMethod' is not built yet\n");
+}
+
+TEST_F(BadConfigs, typo_wrong_type_missing_key_out_of_range) {
+  const std::string typo = write("learning_rate", "lerning_rate");
+  EXPECT_EQ(
+      only_fault(typo),
+      typo +
+          ":10: training.optimizer.lerning_rate: must be a known key, but got 'lerning_rate'; "
+          "did you mean 'learning_rate'?\n");
+  const std::string type = write("max_train_steps: 3", "max_train_steps: many");
+  EXPECT_EQ(
+      only_fault(type),
+      type + ":11: training.loop.max_train_steps: must be an integer, but got the text 'many'\n");
+  const std::string missing = write("    init_from: Org/Name\n", "");
+  EXPECT_THAT(only_fault(missing),
+              HasSubstr(missing + ":2: models.student.init_from: must be given, but is missing; "));
+  const std::string range = write("learning_rate: 1e-5", "learning_rate: -1e-5");
+  EXPECT_EQ(
+      only_fault(range),
+      range +
+          ":10: training.optimizer.learning_rate: must be at least 0, but got the number -1e-5\n");
+}
+
+TEST_F(BadConfigs, two_faults_are_both_listed_with_their_lines) {
+  const std::string path = write("num_latent_t: 5}\n  optimizer", "num_latent_t: 0}\n  optimiser");
+  const test::CommandResult result = test::run_zoetrope({"validate", path});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_EQ(result.output,
+            path + ": 2 faults\n  " + path +
+                ":8: training.data.num_latent_t: must be at least 1, but got the number 0\n  " +
+                path +
+                ":9: training.optimiser: must be a known key, but got 'optimiser'; did you mean "
+                "'optimizer'?\n");
+}
+
+TEST_F(BadConfigs, every_file_of_several_is_reported) {
+  const std::string good = write("", "");
+  const std::string absent = (folder_ / "absent.yaml").string();
+  const test::CommandResult result = test::run_zoetrope({"validate", absent, good});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(result.output, HasSubstr(absent + ": 1 fault\n"));
+  EXPECT_THAT(result.output, HasSubstr(good + ": ok\n"));
+}
+
+TEST_F(BadConfigs, paths_are_looked_up_only_when_asked) {
+  const std::string path = write("", "");
+  const test::CommandResult result = test::run_zoetrope({"validate", "--check-paths", path});
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(
+      result.output,
+      HasSubstr(path + ":4: models.student.init_from: Org/Name: must be a local folder or a model "
+                       "in the Hugging Face cache "));
+  EXPECT_THAT(result.output, HasSubstr("hf download Org/Name\n"));
+  EXPECT_THAT(
+      result.output,
+      HasSubstr(path + ":8: training.data.data_path: must be an existing folder, but there is no "
+                       "'absent/data'\n"));
+}
+
+TEST_F(BadConfigs, validating_loads_nothing) {
+  const std::string path = write("", "");
+  double fastest_sec = 1e9;
+  for (int i = 0; i < 5; ++i)
+    fastest_sec = std::min(fastest_sec, test::run_zoetrope({"validate", path}).cpu_sec);
+  EXPECT_LT(fastest_sec, 0.3);
+}
+
+}  // namespace
+}  // namespace zoetrope
