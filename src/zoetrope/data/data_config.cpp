@@ -23,11 +23,16 @@ void DataConfig::describe(config::Schema<DataConfig>& schema) {
   schema.field("train_batch_size", &DataConfig::train_batch_size,
                "Samples of one micro-batch, per sequence-parallel group.", at_least(1));
   schema.field("dataloader_num_workers", &DataConfig::dataloader_num_workers,
-               "Threads that read ahead; 0 reads in the training thread.", at_least(0));
+               "Threads that read ahead; 0 is one thread.", at_least(0));
   schema.field(
       "training_cfg_rate", &DataConfig::training_cfg_rate,
       "Share of samples whose text is replaced by zeros, which classifier-free guidance needs.",
       config::between(0, 1));
+  schema.field("sampler", &DataConfig::sampler,
+               "Order of samples: `keyed` draws a new permutation for every epoch; `fastvideo` "
+               "repeats one permutation "
+               "and its text dropout, as the reference does.",
+               config::one_of({"keyed", "fastvideo"}));
   schema.field("seed", &DataConfig::seed,
                "Seed of everything random in the run: order, noise, timesteps, dropout.",
                at_least(0));

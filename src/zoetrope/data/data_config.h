@@ -28,6 +28,7 @@ struct DataConfig {
   int64_t train_batch_size = 1;
   int64_t dataloader_num_workers = 0;
   double training_cfg_rate = 0.0;
+  std::string sampler = "keyed";  ///< ours
   int64_t seed = 0;
   int64_t num_height = 0;
   int64_t num_width = 0;

@@ -1,0 +1,93 @@
+#include "zoetrope/data/parquet_schema.h"
+
+#include <algorithm>
+
+#include <fmt/ranges.h>
+
+#include "zoetrope/base/error.h"
+#include "zoetrope/base/nearest.h"
+
+namespace zoetrope {
+namespace {
+
+const TensorColumn kVaeLatent{"vae_latent", 4};
+const TensorColumn kTextEmbedding{"text_embedding", 2};
+const TensorColumn kClipFeature{"clip_feature", 2};
+const TensorColumn kFirstFrameLatent{"first_frame_latent", 4};
+const TensorColumn kImage{"pil_image", 0, false};
+const TensorColumn kMouse{"mouse_cond", 2};
+const TensorColumn kKeyboard{"keyboard_cond", 2};
+const TensorColumn kTrajectoryLatents{"trajectory_latents", 0};
+const TensorColumn kTrajectoryTimesteps{"trajectory_timesteps", 0};
+
+std::vector<PlainColumn> source_columns() {
+  return {{"id", PlainKind::kText, true},
+          {"file_name", PlainKind::kText},
+          {"caption", PlainKind::kText, true},
+          {"media_type", PlainKind::kText}};
+}
+
+std::vector<PlainColumn> video_columns() {
+  std::vector<PlainColumn> columns = source_columns();
+  columns.push_back({"width", PlainKind::kInteger});
+  columns.push_back({"height", PlainKind::kInteger});
+  columns.push_back({"num_frames", PlainKind::kInteger});
+  columns.push_back({"duration_sec", PlainKind::kNumber});
+  columns.push_back({"fps", PlainKind::kNumber});
+  return columns;
+}
+
+std::vector<ParquetSchema> make_schemas() {
+  std::vector<PlainColumn> audio_columns = video_columns();
+  audio_columns.push_back({"audio_sample_rate", PlainKind::kInteger});
+  return {
+      {"t2v", {kVaeLatent, kTextEmbedding}, video_columns()},
+      {"t2va", {kVaeLatent, {"audio_latent", 0}, kTextEmbedding}, audio_columns},
+      {"i2v",
+       {kVaeLatent, kTextEmbedding, kClipFeature, kFirstFrameLatent, kImage},
+       video_columns()},
+      {"text_only",
+       {kTextEmbedding},
+       {{"id", PlainKind::kText, true}, {"caption", PlainKind::kText, true}}},
+      {"ode_trajectory_text_only",
+       {kTextEmbedding, kTrajectoryLatents, kTrajectoryTimesteps},
+       source_columns()},
+      {"matrixgame2",
+       {kVaeLatent, kClipFeature, kFirstFrameLatent, kMouse, kKeyboard, kImage},
+       video_columns()},
+      {"matrixgame2_ode_trajectory",
+       {kMouse, kKeyboard, kClipFeature, kFirstFrameLatent, kImage, kTrajectoryLatents,
+        kTrajectoryTimesteps},
+       source_columns()},
+  };
+}
+
+}  // namespace
+
+bool ParquetSchema::has_tensor(std::string_view tensor) const {
+  return std::ranges::any_of(tensors,
+                             [&](const TensorColumn& column) { return column.name == tensor; });
+}
+
+const std::vector<ParquetSchema>& parquet_schemas() {
+  static const std::vector<ParquetSchema> schemas = make_schemas();
+  return schemas;
+}
+
+const ParquetSchema& parquet_schema(std::string_view name) {
+  std::vector<std::string> names;
+  for (const ParquetSchema& schema : parquet_schemas()) {
+    if (schema.name == name) return schema;
+    names.push_back(schema.name);
+  }
+  fail<DataError>("parquet schema: must be one of {}, but got '{}'{}", fmt::join(names, ", "), name,
+                  did_you_mean(name, names));
+}
+
+const std::string& ParquetRow::text(const std::string& name) const {
+  static const std::string empty;
+  const auto found = texts.find(name);
+  return found == texts.end() ? empty : found->second;
+}
+
+}  // namespace zoetrope
