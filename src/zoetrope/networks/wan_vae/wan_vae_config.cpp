@@ -3,48 +3,28 @@
 #include <algorithm>
 
 #include <ATen/ATen.h>
-#include <nlohmann/json.hpp>
 
 #include "zoetrope/base/error.h"
-#include "zoetrope/base/file.h"
+#include "zoetrope/networks/component_config.h"
 #include "zoetrope/tensor/named_tensors.h"
 
 namespace zoetrope {
 namespace {
 
-using nlohmann::json;
-
-// Keeps the default when the key is absent, as diffusers does; null is kept only where a null has a
-// meaning.
-template <class T>
-void read_field(const json& config, const char* key, T& value, const std::string& where) {
-  const auto found = config.find(key);
-  if (found == config.end()) return;
-  try {
-    value = found->get<T>();
-  } catch (const json::exception&) {
-    fail<CheckpointError>("{}: '{}' must be of the type that diffusers writes, but is {}", where,
-                          key, found->dump());
+void check_unsupported(const ComponentConfig& file) {
+  const auto class_name = file.get_or<std::string>("_class_name", "AutoencoderKLWan");
+  if (class_name != "AutoencoderKLWan") {
+    fail<CheckpointError>("{}: '_class_name' must be AutoencoderKLWan, but is {}", file.where(),
+                          class_name);
   }
-}
-
-void check_unsupported(const json& config, const std::string& where) {
-  if (config.value("_class_name", std::string("AutoencoderKLWan")) != "AutoencoderKLWan") {
-    fail<CheckpointError>("{}: '_class_name' must be AutoencoderKLWan, but is {}", where,
-                          config.at("_class_name").dump());
-  }
-  const auto is_set = [&](const char* key) {
-    return config.contains(key) && !config.at(key).is_null() && config.at(key) != false &&
-           config.at(key) != 1;
-  };
-  if (is_set("is_residual") || is_set("patch_size")) {
+  if (file.get_or<bool>("is_residual", false) || file.get_or<int64_t>("patch_size", 1) != 1) {
     fail<CheckpointError>(
         "{}: must be the layout of Wan 2.1, but 'is_residual' or 'patch_size' is set (Wan 2.2)",
-        where);
+        file.where());
   }
-  if (config.contains("attn_scales") && !config.at("attn_scales").empty()) {
-    fail<CheckpointError>("{}: 'attn_scales' must be empty, but is {}", where,
-                          config.at("attn_scales").dump());
+  if (file.has("attn_scales") && !file.json().at("attn_scales").empty()) {
+    fail<CheckpointError>("{}: 'attn_scales' must be empty, but is {}", file.where(),
+                          file.json().at("attn_scales").dump());
   }
 }
 
@@ -90,27 +70,20 @@ int64_t WanVaeConfig::num_latent_frames(int64_t num_frames) const {
 }
 
 WanVaeConfig read_wan_vae_config(const std::filesystem::path& vae_folder) {
-  const std::filesystem::path path = vae_folder / "config.json";
-  const std::string where = path.string();
-  const json parsed = json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
-  if (!parsed.is_object()) fail<CheckpointError>("{}: must be a JSON object", where);
-  check_unsupported(parsed, where);
-
+  const ComponentConfig file(vae_folder / "config.json");
+  check_unsupported(file);
   WanVaeConfig config;
-  read_field(parsed, "base_dim", config.base_dim, where);
-  config.decoder_base_dim = config.base_dim;
-  if (parsed.contains("decoder_base_dim") && !parsed.at("decoder_base_dim").is_null()) {
-    read_field(parsed, "decoder_base_dim", config.decoder_base_dim, where);
-  }
-  read_field(parsed, "z_dim", config.z_dim, where);
-  read_field(parsed, "dim_mult", config.dim_mult, where);
-  read_field(parsed, "num_res_blocks", config.num_res_blocks, where);
-  read_field(parsed, "temperal_downsample", config.temperal_downsample, where);
-  read_field(parsed, "latents_mean", config.latents_mean, where);
-  read_field(parsed, "latents_std", config.latents_std, where);
-  read_field(parsed, "in_channels", config.in_channels, where);
-  read_field(parsed, "out_channels", config.out_channels, where);
-  check_lengths(config, where);
+  config.base_dim = file.get_or("base_dim", config.base_dim);
+  config.decoder_base_dim = file.get_or("decoder_base_dim", config.base_dim);
+  config.z_dim = file.get_or("z_dim", config.z_dim);
+  config.dim_mult = file.get_or("dim_mult", config.dim_mult);
+  config.num_res_blocks = file.get_or("num_res_blocks", config.num_res_blocks);
+  config.temperal_downsample = file.get_or("temperal_downsample", config.temperal_downsample);
+  config.latents_mean = file.get_or("latents_mean", config.latents_mean);
+  config.latents_std = file.get_or("latents_std", config.latents_std);
+  config.in_channels = file.get_or("in_channels", config.in_channels);
+  config.out_channels = file.get_or("out_channels", config.out_channels);
+  check_lengths(config, file.where());
   return config;
 }
 
