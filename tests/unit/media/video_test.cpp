@@ -1,0 +1,265 @@
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/temporary_folder.h"
+#include "unit/media/test_videos.h"
+#include "zoetrope/base/error.h"
+#include "zoetrope/media/video_reader.h"
+#include "zoetrope/media/video_writer.h"
+
+namespace zoetrope::media {
+namespace {
+
+namespace fs = std::filesystem;
+using test::brightening;
+using test::make_test_video;
+using test::mean_byte;
+using test::moving_square;
+using test::TemporaryFolder;
+using test::TestVideo;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+template <class Function>
+std::string error_of(Function function) {
+  try {
+    function();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+std::string data_error_of(const fs::path& path) {
+  try {
+    VideoReader reader(path);
+    while (reader.next()) {
+    }
+  } catch (const DataError& error) {
+    return error.what();
+  }
+  return "no DataError";
+}
+
+// 8-bit brightness in limited range as it comes out in RGB.
+double limited_to_rgb(int luma) {
+  return (luma - 16) * 255.0 / 219.0;
+}
+
+TEST(VideoWriter, WhatIsWrittenCanBeReadBack) {
+  const TemporaryFolder folder;
+  std::vector<Frame> frames;
+  for (int i = 0; i < 12; ++i) frames.push_back(moving_square(96, 64, i));
+  write_video(folder / "out.mp4", frames, {.fps = 12.5, .crf = 4, .preset = "medium"});
+  VideoReader reader(folder / "out.mp4");
+  EXPECT_EQ(reader.info().width, 96);
+  EXPECT_EQ(reader.info().height, 64);
+  EXPECT_EQ(reader.info().codec, "h264");
+  EXPECT_NEAR(reader.info().fps, 12.5, 1e-9);
+  EXPECT_NEAR(reader.info().duration_sec, 12 / 12.5, 1e-3);
+  EXPECT_TRUE(reader.info().num_frames_is_exact);
+  EXPECT_EQ(reader.info().num_frames, 12);
+  Frame frame;
+  for (int i = 0; i < 12; ++i) {
+    ASSERT_TRUE(reader.next());
+    EXPECT_NEAR(reader.time_sec(), i / 12.5, 1e-3);
+    EXPECT_NEAR(reader.end_sec(), (i + 1) / 12.5, 1e-3);
+    reader.copy_to(frame);
+    EXPECT_GT(test::psnr_db(frame, frames[static_cast<size_t>(i)]), 30.0) << i;
+  }
+  EXPECT_FALSE(reader.next());
+  EXPECT_FALSE(reader.next());
+}
+
+TEST(VideoWriter, KeepsColours) {
+  const TemporaryFolder folder;
+  for (const std::array<uint8_t, 3> colour :
+       {std::array<uint8_t, 3>{200, 30, 40}, {20, 180, 60}, {30, 40, 220}}) {
+    Frame frame(32, 32);
+    for (int y = 0; y < 32; ++y) {
+      for (int x = 0; x < 32; ++x) std::copy(colour.begin(), colour.end(), frame.pixel(x, y));
+    }
+    write_video(folder / "colour.mp4", {frame, frame}, {.crf = 1});
+    const auto read = read_all_frames(folder / "colour.mp4");
+    ASSERT_EQ(read.size(), 2U);
+    for (int c = 0; c < 3; ++c)
+      EXPECT_NEAR(read[0].pixel(16, 16)[c], colour[static_cast<size_t>(c)], 3) << c;
+  }
+}
+
+TEST(VideoWriter, RefusesOddDimensionsAndWrongFrames) {
+  const TemporaryFolder folder;
+  EXPECT_THAT(
+      error_of([&] { VideoWriter(folder / "odd.mp4", 33, 16); }),
+      AllOf(HasSubstr("odd.mp4: H.264 video must have even dimensions"), HasSubstr("33x16")));
+  EXPECT_THAT(error_of([&] { write_video(folder / "none.mp4", {}); }),
+              HasSubstr("at least one frame"));
+  EXPECT_THAT(error_of([&] { VideoWriter(folder / "a.mp4", 32, 16, {.preset = "medum"}); }),
+              HasSubstr("did you mean 'medium'?"));
+  EXPECT_THAT(error_of([&] { VideoWriter(folder / "a.mp4", 32, 16, {.fps = 0.0}); }),
+              HasSubstr("fps must be"));
+  EXPECT_THAT(error_of([&] { VideoWriter(folder / "missing/a.mp4", 32, 16); }),
+              HasSubstr("missing/a.mp4: creating"));
+  {
+    VideoWriter writer(folder / "size.mp4", 32, 16);
+    EXPECT_THAT(error_of([&] { writer.write(Frame(16, 16)); }),
+                HasSubstr("frame 0 must be 32x16, but is 16x16"));
+  }
+  EXPECT_TRUE(fs::is_empty(folder.path())) << "unfinished files must be gone";
+}
+
+TEST(VideoWriter, LeavesTheOldFileUntilTheNewOneIsComplete) {
+  const TemporaryFolder folder;
+  write_video(folder / "out.mp4", {moving_square(32, 32, 0)});
+  const auto old_size = fs::file_size(folder / "out.mp4");
+  {
+    VideoWriter writer(folder / "out.mp4", 64, 64);
+    for (int i = 0; i < 5; ++i) writer.write(moving_square(64, 64, i));
+  }
+  EXPECT_EQ(fs::file_size(folder / "out.mp4"), old_size);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()), 1);
+}
+
+TEST(VideoReader, NamesWhatIsWrongWithAFile) {
+  const TemporaryFolder folder;
+  EXPECT_THAT(data_error_of(folder / "absent.mp4"),
+              HasSubstr("absent.mp4: must be a video file, but does not exist"));
+  EXPECT_THAT(data_error_of(folder.path()), HasSubstr("but is a folder"));
+  std::ofstream(folder / "empty.mp4").close();
+  EXPECT_THAT(data_error_of(folder / "empty.mp4"),
+              HasSubstr("empty.mp4: must be a video file, but is empty (0 bytes)"));
+  std::ofstream(folder / "text.mp4") << "these are words, not a video";
+  EXPECT_THAT(data_error_of(folder / "text.mp4"),
+              HasSubstr("text.mp4: must be a video file, but cannot be opened"));
+  test::make_wav(folder / "sound.wav");
+  EXPECT_THAT(data_error_of(folder / "sound.wav"),
+              HasSubstr("sound.wav: must hold a video stream, but has none"));
+  TestVideo frameless;
+  frameless.container = "avi";
+  make_test_video(folder / "frameless.avi", frameless);
+  EXPECT_THAT(data_error_of(folder / "frameless.avi"),
+              HasSubstr("frameless.avi: must hold video frames"));
+  std::ofstream(folder / "list.m3u8")
+      << "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nhttp://127.0.0.1:9/a.ts\n";
+  EXPECT_THAT(data_error_of(folder / "list.m3u8"), HasSubstr("list.m3u8"));
+}
+
+class TruncatedVideo : public ::testing::TestWithParam<TestVideo> {};
+
+TEST_P(TruncatedVideo, IsRefusedWhereverItIsCut) {
+  const TemporaryFolder folder;
+  TestVideo video = GetParam();
+  make_test_video(folder / "whole.bin", video);
+  ASSERT_EQ(read_all_frames(folder / "whole.bin").size(), video.times_msec.size());
+  const auto size = fs::file_size(folder / "whole.bin");
+  for (const double part : {0.02, 0.3, 0.5, 0.7, 0.9}) {
+    const fs::path cut = folder / "cut.bin";
+    fs::copy_file(folder / "whole.bin", cut, fs::copy_options::overwrite_existing);
+    fs::resize_file(cut, static_cast<uintmax_t>(static_cast<double>(size) * part));
+    EXPECT_THAT(data_error_of(cut), HasSubstr("cut.bin: ")) << part;
+  }
+}
+
+TestVideo with(TestVideo video, const std::string& container, const std::string& codec,
+               bool faststart) {
+  video.container = container;
+  video.codec = codec;
+  video.faststart = faststart;
+  video.constant_rate = container != "matroska";
+  return video;
+}
+
+INSTANTIATE_TEST_SUITE_P(Containers, TruncatedVideo,
+                         ::testing::Values(with(brightening(24, 10), "mp4", "libx264", false),
+                                           with(brightening(24, 10), "mp4", "libx264", true),
+                                           with(brightening(24, 10), "matroska", "ffv1", false),
+                                           with(brightening(24, 10), "avi", "ffv1", false)));
+
+TEST(VideoReader, IrregularTimesAreKept) {
+  const TemporaryFolder folder;
+  TestVideo video = brightening(5, 10);
+  video.times_msec = {0, 40, 300, 310, 900};
+  make_test_video(folder / "vfr.mkv", video);
+  VideoReader reader(folder / "vfr.mkv");
+  for (const int64_t time : video.times_msec) {
+    ASSERT_TRUE(reader.next());
+    EXPECT_NEAR(reader.time_sec(), static_cast<double>(time) / 1000.0, 1e-6);
+  }
+  EXPECT_FALSE(reader.next());
+}
+
+struct FormatCase {
+  std::string codec;
+  std::string pixel_format;
+  bool full_range;
+};
+
+class PixelFormats : public ::testing::TestWithParam<FormatCase> {};
+
+TEST_P(PixelFormats, BrightnessComesOutRight) {
+  const TemporaryFolder folder;
+  TestVideo video = brightening(4, 10, 40);
+  video.width = 50;  // odd sizes of rows: nothing may rely on alignment
+  video.height = 18;
+  video.codec = GetParam().codec;
+  video.pixel_format = GetParam().pixel_format;
+  video.full_range = GetParam().full_range;
+  make_test_video(folder / "format.mkv", video);
+  const auto frames = read_all_frames(folder / "format.mkv");
+  ASSERT_EQ(frames.size(), 4U);
+  for (size_t i = 0; i < 4; ++i) {
+    const double expected = GetParam().full_range ? video.luma[i] : limited_to_rgb(video.luma[i]);
+    EXPECT_NEAR(mean_byte(frames[i]), expected, 1.5) << i;
+    const uint8_t* corner = frames[i].pixel(49, 17);
+    for (int c = 0; c < 3; ++c) EXPECT_NEAR(corner[c], expected, 2.0) << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, PixelFormats,
+    ::testing::Values(FormatCase{"ffv1", "yuv420p", false}, FormatCase{"ffv1", "yuv444p", false},
+                      FormatCase{"ffv1", "yuv420p10le", false},
+                      FormatCase{"ffv1", "yuv422p12le", false},
+                      FormatCase{"mjpeg", "yuvj420p", true}, FormatCase{"mjpeg", "yuvj444p", true},
+                      FormatCase{"ffv1", "gray", true}, FormatCase{"ffv1", "gray16le", true}),
+    [](const auto& test) { return test.param.codec + "_" + test.param.pixel_format; });
+
+TEST(VideoReader, SeeksToTheFrameAtOrAfterATime) {
+  const TemporaryFolder folder;
+  std::vector<Frame> frames;
+  for (int i = 0; i < 40; ++i) frames.push_back(moving_square(64, 48, i));
+  write_video(folder / "long.mp4", frames, {.fps = 10.0});
+  VideoReader reader(folder / "long.mp4");
+  for (const auto& [asked, got] : {std::pair{2.0, 2.0}, {0.55, 0.6}, {3.9, 3.9}, {0.0, 0.0}}) {
+    reader.seek(asked);
+    ASSERT_TRUE(reader.next()) << asked;
+    EXPECT_NEAR(reader.time_sec(), got, 1e-3);
+  }
+  reader.seek(3.7);
+  int count = 0;
+  while (reader.next()) ++count;
+  EXPECT_EQ(count, 3);
+}
+
+TEST(VideoReader, ReportsRotationAndLeavesTheFrameAsStored) {
+  const TemporaryFolder folder;
+  for (const int degrees : {0, 90, 180, 270}) {
+    TestVideo video = with(brightening(2, 10), "mp4", "libx264", false);
+    video.rotation_degrees = degrees;
+    make_test_video(folder / "turned.mp4", video);
+    VideoReader reader(folder / "turned.mp4");
+    EXPECT_EQ(reader.info().rotation_degrees, degrees);
+    EXPECT_EQ(reader.info().width, 32);
+    ASSERT_TRUE(reader.next());
+    Frame frame;
+    reader.copy_to(frame);
+    EXPECT_EQ(frame.width, 32);
+  }
+}
+
+}  // namespace
+}  // namespace zoetrope::media
