@@ -1,6 +1,7 @@
 #include "zoetrope/networks/umt5/umt5_encoder.h"
 
 #include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
 #include <c10/core/GradMode.h>
 
 #include "zoetrope/base/error.h"
@@ -99,6 +100,21 @@ at::Tensor Umt5Encoder::encode(const at::Tensor& ids_BL, const at::Tensor& mask_
   for (const umt5::Block& block : network_->blocks)
     hidden_BLD = block.forward(hidden_BLD, buckets_LL, hidden_from);
   return network_->final_norm->forward(hidden_BLD);
+}
+
+nlohmann::ordered_json to_json(const Umt5Config& config) {
+  return {{"architectures", {"UMT5EncoderModel"}},
+          {"model_type", "umt5"},
+          {"feed_forward_proj", "gated-gelu"},
+          {"vocab_size", config.vocab_size},
+          {"d_model", config.d_model},
+          {"d_kv", config.d_kv},
+          {"d_ff", config.d_ff},
+          {"num_layers", config.num_layers},
+          {"num_heads", config.num_heads},
+          {"relative_attention_num_buckets", config.relative_attention_num_buckets},
+          {"relative_attention_max_distance", config.relative_attention_max_distance},
+          {"layer_norm_epsilon", config.layer_norm_epsilon}};
 }
 
 }  // namespace zoetrope

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <ATen/core/Tensor.h>
+#include <nlohmann/json_fwd.hpp>
 
 #include "zoetrope/tensor/named_tensors.h"
 
@@ -29,6 +30,9 @@ struct Umt5Config {
 /// Reads `text_encoder_folder`/config.json. Throws CheckpointError for missing sizes and for
 /// another architecture.
 Umt5Config read_umt5_config(const std::filesystem::path& text_encoder_folder);
+
+/// What transformers writes for this config, `model_type` included.
+nlohmann::ordered_json to_json(const Umt5Config& config);
 
 class Umt5Encoder {
  public:

@@ -1,0 +1,70 @@
+// Text to video with a Wan network: sampling with classifier-free guidance, decoding, frames. The
+// network is a function, so that training's own network, an EMA copy or a file's can be sampled
+// alike; text comes in as embeddings. Source: Wan Team 2025, section 4.2; Ho and Salimans 2022
+// (classifier-free guidance).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "zoetrope/diffusion/samplers/sampler.h"
+#include "zoetrope/media/frame.h"
+#include "zoetrope/networks/wan_vae/wan_vae.h"
+
+namespace zoetrope {
+
+/// (noisy_BCTHW, timestep_B in [0, 1000], text_BLD) -> velocity_BCTHW.
+using VelocityFunction = std::function<at::Tensor(
+    const at::Tensor& noisy_BCTHW, const at::Tensor& timestep_B, const at::Tensor& text_BLD)>;
+
+enum class SamplerKind { kUniPc, kFlowMatchEuler };
+
+/// What Wan's T2V presets say about guidance when nothing is given: 3 for the 1.3B model (5 for
+/// 14B), 50 steps, 16 fps.
+struct SamplingOptions {
+  SamplerKind sampler = SamplerKind::kUniPc;
+  int64_t num_steps = 50;
+  double guidance_scale = 3.0;  ///< 1 or less: conditional only, one row per video
+  double flow_shift = 3.0;      ///< 3 for 480p, 5 for 720p
+};
+
+/// Called after each step with the number of steps done and of all.
+using SamplingProgress = std::function<void(int64_t done, int64_t total)>;
+
+/// The negative prompt of Wan's T2V presets, in English.
+extern const char* const kWanNegativePrompt;
+
+/// Shape of the noise for a clip: [num_videos, z_dim, T, H / ratio, W / ratio]. Throws DataError
+/// when the sizes do not fit the VAE.
+std::vector<int64_t> latent_shape(const WanVaeConfig& vae, int64_t num_videos, int64_t num_frames,
+                                  int64_t height, int64_t width);
+
+/// A sampler for one run.
+std::unique_ptr<Sampler> make_sampler(const SamplingOptions& options);
+
+/// Text of one batch: conditional, and unconditional for guidance (the negative prompt; one row
+/// serves all).
+struct GuidedText {
+  at::Tensor text_BLD;
+  at::Tensor negative_text_BLD;  ///< [B or 1, L, D]; may be undefined when guidance_scale <= 1
+};
+
+/// Normalised latents [B, C, T, H, W] sampled from `noise_BCTHW` (standard normal; the same noise
+/// gives the same video). fp32 on the device of the noise. Guidance runs conditional and
+/// unconditional rows as one batch: v = v_negative + scale (v_text - v_negative). Throws Error when
+/// guidance has no negative text.
+at::Tensor sample_latents(const VelocityFunction& velocity, const at::Tensor& noise_BCTHW,
+                          const GuidedText& text, const SamplingOptions& options,
+                          const SamplingProgress& progress = {});
+
+/// Decodes normalised latents: uint8 [B, F, H, W, 3] on the CPU, rounded.
+at::Tensor decode_to_bytes(const WanVae& vae, const at::Tensor& latents_BCTHW);
+
+/// The frames of one video of decode_to_bytes(): uint8 [F, H, W, 3].
+std::vector<media::Frame> to_frames(const at::Tensor& bytes_FHWC);
+
+}  // namespace zoetrope

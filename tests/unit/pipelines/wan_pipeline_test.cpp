@@ -1,0 +1,98 @@
+#include "zoetrope/pipelines/wan_pipeline.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "zoetrope/base/error.h"
+
+namespace zoetrope {
+namespace {
+
+// Data of one point per text: the text's first value. The velocity that leads there is exact.
+at::Tensor exact_velocity(const at::Tensor& noisy, const at::Tensor& timestep_B,
+                          const at::Tensor& text_BLD) {
+  const at::Tensor target = text_BLD.select(1, 0).select(1, 0).reshape({-1, 1, 1, 1, 1});
+  return (noisy - target) / (timestep_B / 1000.0).reshape({-1, 1, 1, 1, 1});
+}
+
+GuidedText make_text() {
+  return {.text_BLD = at::full({2, 4, 3}, 0.5), .negative_text_BLD = at::full({1, 4, 3}, -0.25)};
+}
+
+TEST(WanPipelineTest, WithoutGuidanceOnlyConditionalRowsRun) {
+  int64_t rows_seen = 0;
+  const auto velocity = [&](const at::Tensor& x, const at::Tensor& t, const at::Tensor& text) {
+    rows_seen = x.size(0);
+    return exact_velocity(x, t, text);
+  };
+  const at::Tensor noise = at::randn({2, 3, 2, 4, 4});
+  for (SamplerKind sampler : {SamplerKind::kUniPc, SamplerKind::kFlowMatchEuler}) {
+    const SamplingOptions options{
+        .sampler = sampler, .num_steps = 6, .guidance_scale = 1.0, .flow_shift = 5.0};
+    GuidedText text = make_text();
+    text.negative_text_BLD = at::Tensor();
+    const at::Tensor latents = sample_latents(velocity, noise, text, options);
+    EXPECT_EQ(rows_seen, 2);
+    // UniPC truncates timesteps, so the last step ends near the point, not on it.
+    EXPECT_LT((latents - 0.5).abs().max().item<double>(), 0.02);
+  }
+}
+
+TEST(WanPipelineTest, GuidanceExtrapolatesFromTheNegativeText) {
+  int64_t rows_seen = 0;
+  const auto velocity = [&](const at::Tensor& x, const at::Tensor& t, const at::Tensor& text) {
+    rows_seen = x.size(0);
+    return exact_velocity(x, t, text);
+  };
+  const SamplingOptions options{.sampler = SamplerKind::kFlowMatchEuler,
+                                .num_steps = 4,
+                                .guidance_scale = 3.0,
+                                .flow_shift = 3.0};
+  const at::Tensor latents =
+      sample_latents(velocity, at::randn({2, 3, 2, 4, 4}), make_text(), options);
+  EXPECT_EQ(rows_seen, 4);
+  // -0.25 + 3 (0.5 + 0.25): guidance moves the point that the flow leads to.
+  EXPECT_LT((latents - 2.0).abs().max().item<double>(), 1e-3);
+}
+
+TEST(WanPipelineTest, TheSameNoiseGivesTheSameVideo) {
+  const at::Tensor noise = at::randn({2, 3, 2, 4, 4});
+  int64_t last_done = 0;
+  const auto count = [&](int64_t done, int64_t total) {
+    EXPECT_EQ(total, 5);
+    EXPECT_EQ(done, ++last_done);
+  };
+  const SamplingOptions options{.num_steps = 5};
+  const at::Tensor first = sample_latents(exact_velocity, noise, make_text(), options, count);
+  const at::Tensor second = sample_latents(exact_velocity, noise, make_text(), options);
+  EXPECT_TRUE(at::equal(first, second));
+  EXPECT_EQ(last_done, 5);
+}
+
+TEST(WanPipelineTest, MissingTextIsRefused) {
+  const at::Tensor noise = at::randn({2, 3, 2, 4, 4});
+  GuidedText text = make_text();
+  text.negative_text_BLD = at::Tensor();
+  EXPECT_THROW(sample_latents(exact_velocity, noise, text, {}), Error);
+  EXPECT_THROW(sample_latents(exact_velocity, at::randn({3, 3, 2, 4, 4}), make_text(), {}), Error);
+}
+
+TEST(WanPipelineTest, LatentShapesFollowTheVae) {
+  const WanVaeConfig vae;
+  EXPECT_EQ(latent_shape(vae, 2, 17, 64, 96), (std::vector<int64_t>{2, 16, 5, 8, 12}));
+  EXPECT_THROW(latent_shape(vae, 1, 18, 64, 96), DataError);
+  EXPECT_THROW(latent_shape(vae, 1, 17, 60, 96), DataError);
+}
+
+TEST(WanPipelineTest, FramesKeepRowsColumnsAndChannels) {
+  const at::Tensor bytes = at::arange(2 * 2 * 4 * 3, at::kByte).reshape({2, 2, 4, 3});
+  const std::vector<media::Frame> frames = to_frames(bytes);
+  ASSERT_EQ(frames.size(), 2U);
+  EXPECT_EQ(frames[1].width, 4);
+  EXPECT_EQ(frames[1].height, 2);
+  EXPECT_EQ(frames[1].pixel(3, 1)[2], bytes[1][1][3][2].item<uint8_t>());
+  EXPECT_THROW(to_frames(bytes.to(at::kFloat)), Error);
+}
+
+}  // namespace
+}  // namespace zoetrope
