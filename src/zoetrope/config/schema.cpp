@@ -54,6 +54,12 @@ Constraint one_of(std::vector<std::string> choices) {
   return constraint;
 }
 
+Constraint one_of(std::vector<std::string> choices, std::vector<std::string> not_built) {
+  Constraint constraint = one_of(std::move(choices));
+  constraint.not_built = std::move(not_built);
+  return constraint;
+}
+
 Constraint not_empty() {
   return {.text = "not empty",
           .accepts_text = [](const std::string& text) { return !text.empty(); }};
@@ -67,6 +73,11 @@ std::optional<std::string> broken_constraint(const Constraint& constraint, const
     return std::nullopt;
   }
   if (!node.is_scalar() || accepts(constraint, node)) return std::nullopt;
+  const auto& not_built = constraint.not_built;
+  if (std::find(not_built.begin(), not_built.end(), node.text()) != not_built.end()) {
+    return fmt::format("must be {}, but got {}, which is not built yet", constraint.text,
+                       node.describe());
+  }
   return fmt::format("must be {}, but got {}{}", constraint.text, node.describe(),
                      did_you_mean(node.text(), constraint.choices));
 }
@@ -196,6 +207,7 @@ bool AnySchema::accept_without_field(const std::string& key, const Node& value,
   }
   const auto not_built = keys_not_built_.find(key);
   if (not_built != keys_not_built_.end()) {
+    if (value.is_null()) return true;
     return refuse(value, context,
                   "must not be given, because it is not built yet: " + not_built->second);
   }

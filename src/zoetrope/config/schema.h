@@ -34,6 +34,7 @@ struct Constraint {
   std::string text;
   std::function<bool(double)> accepts_number = {};            ///< unset: any
   std::function<bool(const std::string&)> accepts_text = {};  ///< unset: any
+  std::vector<std::string> not_built = {};                    ///< known, but refused
   std::vector<std::string> choices = {};                      ///< for the nearest known name
 };
 
@@ -41,6 +42,8 @@ Constraint at_least(double minimum);
 Constraint greater_than(double minimum);
 Constraint between(double minimum, double maximum);  ///< both ends included
 Constraint one_of(std::vector<std::string> choices);
+/// `choices`, and names that are known but refused because they are not built yet.
+Constraint one_of(std::vector<std::string> choices, std::vector<std::string> not_built);
 Constraint not_empty();  ///< text with at least one character
 
 /// What `node` breaks of `constraint`, as `must be at least 0, but got the number -1`, or nothing.
@@ -102,7 +105,7 @@ class AnySchema {
   }
 
   /// Keys that FastVideo has and that would change a run, but are not built here, with the reason;
-  /// always a fault.
+  /// a fault unless the value is null.
   const std::map<std::string, std::string>& keys_not_built() const { return keys_not_built_; }
 
   /// Reads a map into `object`: every known key through its field, an issue for each unknown key

@@ -33,7 +33,7 @@ struct Outer {
   static void describe(Schema<Outer>& schema) {
     schema.field("rate", &Outer::rate, "A rate.", between(0, 1));
     schema.field("flag", &Outer::flag, "A flag.");
-    schema.field("mode", &Outer::mode, "A mode.", one_of({"a", "fast", "slow"}));
+    schema.field("mode", &Outer::mode, "A mode.", one_of({"a", "fast", "slow"}, {"warp"}));
     schema.field("note", &Outer::note, "A note.");
     schema.field("steps", &Outer::steps, "Steps.", greater_than(0)).aliases = {"step_list"};
     schema.field("weights", &Outer::weights, "Weights.");
@@ -170,6 +170,16 @@ TEST(Schema, refuses_keys_that_are_not_built) {
   EXPECT_THAT(
       faults("{name: x, lora: {}}"),
       ElementsAre("f:1: top.lora: must not be given, because it is not built yet: adapters"));
+}
+
+TEST(Schema, takes_null_for_a_key_that_is_not_built) {
+  EXPECT_THAT(faults("{name: x, lora: null}"), IsEmpty());
+}
+
+TEST(Schema, refuses_choices_that_are_not_built) {
+  EXPECT_THAT(faults("{name: x, mode: warp}"),
+              ElementsAre("f:1: top.mode: must be one of a, fast, slow, but got the text 'warp', "
+                          "which is not built yet"));
 }
 
 TEST(Schema, writes_what_it_reads) {
