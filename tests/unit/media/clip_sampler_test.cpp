@@ -28,7 +28,8 @@ std::vector<Clip> all_clips(const std::filesystem::path& path, const ClipOptions
   std::vector<Clip> clips;
   while (auto clip = sampler.next()) clips.push_back(std::move(*clip));
   EXPECT_EQ(static_cast<int64_t>(clips.size()), count_clips(sampler.num_grid_frames(), options));
-  EXPECT_EQ(static_cast<int64_t>(clips.size()), estimate_num_clips(reader.info(), options));
+  EXPECT_NEAR(static_cast<double>(clips.size()),
+              static_cast<double>(estimate_num_clips(reader.info(), options)), 1.0);
   return clips;
 }
 

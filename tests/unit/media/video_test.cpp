@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/file_size_limit.h"
 #include "support/temporary_folder.h"
 #include "unit/media/test_videos.h"
 #include "zoetrope/base/error.h"
@@ -122,6 +123,21 @@ TEST(VideoWriter, LeavesTheOldFileUntilTheNewOneIsComplete) {
   }
   EXPECT_EQ(fs::file_size(folder / "out.mp4"), old_size);
   EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()), 1);
+}
+
+TEST(VideoWriter, AFullDiskLeavesNothingBehind) {
+  const TemporaryFolder folder;
+  std::string message;
+  {
+    const test::FileSizeLimit limit(2000);
+    message = error_of([&] {
+      VideoWriter writer(folder / "out.mp4", 96, 64, {.fps = 16, .crf = 1});
+      for (int i = 0; i < 100; ++i) writer.write(moving_square(96, 64, i));
+      writer.finish();
+    });
+  }
+  EXPECT_THAT(message, AllOf(HasSubstr("out.mp4: writing failed"), HasSubstr("File too large")));
+  EXPECT_TRUE(fs::is_empty(folder.path()));
 }
 
 TEST(VideoReader, NamesWhatIsWrongWithAFile) {
