@@ -2,6 +2,7 @@
 
 #include "zoetrope/callbacks/ema.h"
 #include "zoetrope/callbacks/grad_clip.h"
+#include "zoetrope/callbacks/validation.h"
 #include "zoetrope/methods/fine_tuning/fine_tune_method.h"
 #include "zoetrope/models/wan/wan_model.h"
 #include "zoetrope/planned_targets.h"
@@ -31,6 +32,10 @@ void add_callbacks(config::Registry<Callback, const CallbackContext&>& callbacks
   const std::string ema = "fastvideo.train.callbacks.ema.EMACallback";
   callbacks.add<EmaCallback, EmaConfig>(ema, target_aliases(ema, "ema"),
                                         "Averages the student's weights exponentially.");
+  const std::string validation = "fastvideo.train.callbacks.validation.ValidationCallback";
+  callbacks.add<ValidationCallback, ValidationConfig>(
+      validation, target_aliases(validation, "validation"),
+      "Samples videos and measures the loss at fixed noise, periodically.");
 }
 
 }  // namespace

@@ -1,7 +1,5 @@
 #include "zoetrope/callbacks/grad_clip.h"
 
-#include <algorithm>
-
 #include "zoetrope/optim/gradient_norm.h"
 
 namespace zoetrope {
@@ -28,7 +26,7 @@ void GradNormClipCallback::on_before_optimizer_step(RunState& run, std::vector<O
       }
     }
     if (config_.max_grad_norm > 0.0) {
-      update.gradient_scale *= std::min(1.0, config_.max_grad_norm / (update.gradient_norm + 1e-6));
+      update.gradient_scale *= clip_coefficient(update.gradient_norm, config_.max_grad_norm);
     }
   }
   if (!metrics.empty()) run.tracker.log(run.step, metrics);

@@ -32,7 +32,7 @@ ModelBase& RoleModels::require(const std::string& role, bool trainable, const st
 RoleOptimizer::RoleOptimizer(std::string role, ModelBase& model, const OptimizerConfig& config, int64_t max_train_steps)
     : role_(std::move(role)),
       model_(model),
-      adamw_(model.parameters(), AdamWOptions{config.betas.at(0), config.betas.at(1), config.weight_decay}),
+      adamw_(model.parameters(), AdamWOptions{config.betas.first, config.betas.second, config.weight_decay}),
       schedule_(config, max_train_steps) {}
 
 void RoleOptimizer::step(double gradient_scale) {

@@ -21,7 +21,8 @@ int64_t align(int64_t num_elements) {
 
 }  // namespace
 
-ParameterStore::ParameterStore(const std::vector<ParameterGroupSpec>& specs, Options options) : options_(options) {
+ParameterStore::ParameterStore(const std::vector<ParameterGroupSpec>& specs, Options options)
+    : options_(options) {
   groups_.reserve(specs.size());
   for (const ParameterGroupSpec& spec : specs) allocate(spec);
 }
@@ -29,7 +30,8 @@ ParameterStore::ParameterStore(const std::vector<ParameterGroupSpec>& specs, Opt
 void ParameterStore::allocate(const ParameterGroupSpec& spec) {
   ParameterGroup group;
   group.name = spec.name;
-  for (const TensorSpec& parameter : spec.parameters) group.num_elements += align(num_elements_of(parameter));
+  for (const TensorSpec& parameter : spec.parameters)
+    group.num_elements += align(num_elements_of(parameter));
   const auto options = at::TensorOptions().device(options_.device);
   const bool shared = options_.compute_dtype == at::kFloat;
   group.flat_value = at::zeros({group.num_elements}, options.dtype(options_.compute_dtype));
@@ -43,15 +45,17 @@ void ParameterStore::allocate(const ParameterGroupSpec& spec) {
   for (const TensorSpec& parameter_spec : spec.parameters) {
     const int64_t num_elements = num_elements_of(parameter_spec);
     const auto view = [&](const at::Tensor& flat) {
-      return flat.defined() ? flat.narrow(0, offset, num_elements).view(parameter_spec.shape) : at::Tensor();
+      return flat.defined() ? flat.narrow(0, offset, num_elements).view(parameter_spec.shape)
+                            : at::Tensor();
     };
-    Parameter parameter{parameter_spec.name, offset, view(group.flat_master), view(group.flat_value).detach(),
-                        view(group.flat_gradient)};
+    Parameter parameter{parameter_spec.name, offset, view(group.flat_master),
+                        view(group.flat_value).detach(), view(group.flat_gradient)};
     if (options_.trainable) {
       parameter.value.set_requires_grad(true);
       parameter.value.mutable_grad() = parameter.gradient;
     }
-    if (!index_.emplace(parameter.name, std::pair(groups_.size(), group.parameters.size())).second) {
+    if (!index_.emplace(parameter.name, std::pair(groups_.size(), group.parameters.size()))
+             .second) {
       fail("parameter '{}' must be declared once, but is declared twice", parameter.name);
     }
     group.parameters.push_back(std::move(parameter));
@@ -75,7 +79,8 @@ int64_t ParameterStore::num_parameters() const {
 std::vector<TensorSpec> ParameterStore::specs() const {
   std::vector<TensorSpec> specs;
   for (const ParameterGroup& group : groups_) {
-    for (const Parameter& parameter : group.parameters) specs.push_back({parameter.name, parameter.value.sizes().vec()});
+    for (const Parameter& parameter : group.parameters)
+      specs.push_back({parameter.name, parameter.value.sizes().vec()});
   }
   return specs;
 }
@@ -85,11 +90,12 @@ void ParameterStore::load(const NamedTensors& tensors) {
   for (const auto& [name, tensor] : tensors) {
     const Parameter& parameter = at(name);
     if (parameter.value.sizes() != tensor.sizes()) {
-      fail<CheckpointError>("parameter '{}' must have shape {}, but got {}", name, format_shape(parameter.value.sizes()),
-                            format_shape(tensor.sizes()));
+      fail<CheckpointError>("parameter '{}' must have shape {}, but got {}", name,
+                            format_shape(parameter.value.sizes()), format_shape(tensor.sizes()));
     }
     parameter.value.detach().copy_(tensor);
-    if (parameter.master.defined() && !parameter.master.is_alias_of(parameter.value)) parameter.master.copy_(tensor);
+    if (parameter.master.defined() && !parameter.master.is_alias_of(parameter.value))
+      parameter.master.copy_(tensor);
   }
 }
 
@@ -97,8 +103,8 @@ NamedTensors ParameterStore::tensors() const {
   NamedTensors tensors;
   for (const ParameterGroup& group : groups_) {
     for (const Parameter& parameter : group.parameters) {
-      tensors.emplace_back(parameter.name,
-                           parameter.master.defined() ? parameter.master : parameter.value.detach());
+      tensors.emplace_back(
+          parameter.name, parameter.master.defined() ? parameter.master : parameter.value.detach());
     }
   }
   return tensors;
@@ -114,7 +120,9 @@ void ParameterStore::refresh_values() {
 
 void ParameterStore::zero_gradients() {
   for (ParameterGroup& group : groups_) {
-    if (group.flat_gradient.defined()) group.flat_gradient.zero_();
+    if (!group.flat_gradient.defined()) continue;
+    group.flat_gradient.zero_();
+    group.gradient_is_zero = true;
   }
 }
 

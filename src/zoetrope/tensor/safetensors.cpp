@@ -119,15 +119,27 @@ void check_no_overlap(const fs::path& path, const std::map<std::string, Safetens
   }
 }
 
-json header_of(const NamedTensors& tensors, const std::map<std::string, std::string>& metadata) {
+uint64_t num_bytes_of(const PendingTensor& tensor) {
+  return static_cast<uint64_t>(c10::multiply_integers(tensor.spec.shape)) * c10::elementSize(tensor.dtype);
+}
+
+std::vector<PendingTensor> pending(const NamedTensors& tensors) {
+  std::vector<PendingTensor> result;
+  for (const auto& [name, tensor] : tensors) {
+    result.push_back({{name, tensor.sizes().vec()}, tensor.scalar_type(), [tensor] { return tensor; }});
+  }
+  return result;
+}
+
+json header_of(const std::vector<PendingTensor>& tensors, const std::map<std::string, std::string>& metadata) {
   json header = json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
-  for (const auto& [name, tensor] : tensors) {
-    const uint64_t num_bytes = tensor.nbytes();
-    header[name] = {{"dtype", safetensors_dtype_name(tensor.scalar_type())},
-                    {"shape", tensor.sizes().vec()},
-                    {"data_offsets", {offset, offset + num_bytes}}};
+  for (const PendingTensor& tensor : tensors) {
+    const uint64_t num_bytes = num_bytes_of(tensor);
+    header[tensor.spec.name] = {{"dtype", safetensors_dtype_name(tensor.dtype)},
+                                {"shape", tensor.spec.shape},
+                                {"data_offsets", {offset, offset + num_bytes}}};
     offset += num_bytes;
   }
   return header;
@@ -284,8 +296,10 @@ NamedTensors WeightFolder::load_strict(const std::vector<TensorSpec>& specs,
   return tensors;
 }
 
-void write_safetensors(const fs::path& path, const NamedTensors& tensors,
-                       const std::map<std::string, std::string>& metadata) {
+namespace {
+
+void write_file(const fs::path& path, const std::vector<PendingTensor>& tensors,
+                const std::map<std::string, std::string>& metadata) {
   std::string header = header_of(tensors, metadata).dump();
   header.append((8 - header.size() % 8) % 8, ' ');
   AtomicFile file(path);
@@ -294,39 +308,74 @@ void write_safetensors(const fs::path& path, const NamedTensors& tensors,
     const uint64_t header_bytes = header.size();
     output.write_all(&header_bytes, sizeof(header_bytes));
     output.write_all(header.data(), header.size());
-    for (const auto& [name, tensor] : tensors) {
-      const at::Tensor contiguous = tensor.detach().to(at::kCPU).contiguous();
-      output.write_all(contiguous.const_data_ptr(), contiguous.nbytes());
+    for (const PendingTensor& tensor : tensors) {
+      const at::Tensor made = tensor.make().detach().to(at::kCPU, tensor.dtype).contiguous();
+      if (made.sizes() != tensor.spec.shape) {
+        fail<CheckpointError>("{}: tensor '{}' must have shape {}, but got {}", path.string(), tensor.spec.name,
+                              format_shape(tensor.spec.shape), format_shape(made.sizes()));
+      }
+      output.write_all(made.const_data_ptr(), made.nbytes());
     }
   }
   file.commit();
 }
 
-void write_weight_folder(const fs::path& folder, const std::string& stem, const NamedTensors& tensors,
-                         uint64_t max_shard_bytes) {
-  fs::create_directories(folder);
-  std::vector<NamedTensors> shards(1);
+// In the order of `tensors`; a shard holds at least one.
+std::vector<std::vector<PendingTensor>> split_into_shards(const std::vector<PendingTensor>& tensors,
+                                                          uint64_t max_shard_bytes) {
+  std::vector<std::vector<PendingTensor>> shards(1);
   uint64_t shard_bytes = 0;
-  uint64_t total_bytes = 0;
-  for (const auto& item : tensors) {
-    const uint64_t num_bytes = item.second.nbytes();
+  for (const PendingTensor& tensor : tensors) {
+    const uint64_t num_bytes = num_bytes_of(tensor);
     if (!shards.back().empty() && shard_bytes + num_bytes > max_shard_bytes) {
       shards.emplace_back();
       shard_bytes = 0;
     }
-    shards.back().push_back(item);
+    shards.back().push_back(tensor);
     shard_bytes += num_bytes;
-    total_bytes += num_bytes;
   }
-  if (shards.size() == 1) return write_safetensors(folder / (stem + ".safetensors"), tensors);
+  return shards;
+}
+
+// Files of an earlier export under the same stem would be read instead of, or beside, the new ones.
+void remove_weights(const fs::path& folder, const std::string& stem) {
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with(stem) && name.find(".safetensors") != std::string::npos) fs::remove(entry.path());
+  }
+}
+
+}  // namespace
+
+void write_safetensors(const fs::path& path, const NamedTensors& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  write_file(path, pending(tensors), metadata);
+}
+
+void write_weight_folder(const fs::path& folder, const std::string& stem, const std::vector<PendingTensor>& tensors,
+                         uint64_t max_shard_bytes) {
+  fs::create_directories(folder);
+  remove_weights(folder, stem);
+  const auto shards = split_into_shards(tensors, max_shard_bytes);
+  const std::map<std::string, std::string> metadata = {{"format", "pt"}};
+  if (shards.size() == 1) return write_file(folder / (stem + ".safetensors"), tensors, metadata);
   json weight_map = json::object();
+  uint64_t total_bytes = 0;
   for (size_t i = 0; i < shards.size(); ++i) {
     const std::string name = fmt::format("{}-{:05}-of-{:05}.safetensors", stem, i + 1, shards.size());
-    write_safetensors(folder / name, shards[i]);
-    for (const auto& [tensor_name, tensor] : shards[i]) weight_map[tensor_name] = name;
+    write_file(folder / name, shards[i], metadata);
+    for (const PendingTensor& tensor : shards[i]) {
+      weight_map[tensor.spec.name] = name;
+      total_bytes += num_bytes_of(tensor);
+    }
   }
   const json index = {{"metadata", {{"total_size", total_bytes}}}, {"weight_map", weight_map}};
   write_file_atomically(folder / (stem + ".safetensors.index.json"), index.dump(2));
+}
+
+void write_weight_folder(const fs::path& folder, const std::string& stem, const NamedTensors& tensors,
+                         uint64_t max_shard_bytes) {
+  write_weight_folder(folder, stem, pending(tensors), max_shard_bytes);
 }
 
 }  // namespace zoetrope

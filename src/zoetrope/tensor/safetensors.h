@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -68,11 +69,21 @@ class WeightFolder {
   std::map<std::string, size_t> file_of_;
 };
 
+/// A tensor that is made when its turn to be written comes, so that a file may be larger than memory.
+struct PendingTensor {
+  TensorSpec spec;
+  c10::ScalarType dtype;
+  std::function<at::Tensor()> make;  ///< of that shape and type, on any device
+};
+
 /// Writes `tensors` (any device, made contiguous one at a time) to `path`, atomically.
 void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 
-/// Writes a Diffusers component's weights: one file, or shards of at most `max_shard_bytes` with an index.
+/// Writes a Diffusers component's weights: one file, or shards of at most `max_shard_bytes` with an index. Weights of an
+/// earlier export in the folder are removed.
+void write_weight_folder(const std::filesystem::path& folder, const std::string& stem,
+                         const std::vector<PendingTensor>& tensors, uint64_t max_shard_bytes = 10'000'000'000);
 void write_weight_folder(const std::filesystem::path& folder, const std::string& stem, const NamedTensors& tensors,
                          uint64_t max_shard_bytes = 10'000'000'000);
 

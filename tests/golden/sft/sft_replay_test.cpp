@@ -22,6 +22,10 @@ using test::GoldenCase;
 
 constexpr double kLossTolerance = 2e-5;
 constexpr double kNormTolerance = 1e-4;
+// A parameter whose gradient is rounding noise (cross attention's queries and keys when all text of a step was dropped)
+// is moved by AdamW by +-lr in a direction that only the order of summation decides. Single tensors' gradients of later
+// steps see that; losses and the total norm hardly do.
+constexpr double kNormToleranceAfterNoise = 1e-3;
 constexpr double kGradientTolerance = 1e-4;
 constexpr double kParameterTolerance = 1e-5;
 constexpr double kNoiseNormShare = 1e-6;  // below this share of the total norm, a gradient is rounding noise
@@ -53,6 +57,7 @@ class TraceChecker : public Callback {
     ASSERT_EQ(updates.size(), 1U);
     EXPECT_NEAR(updates[0].gradient_norm, total, kNormTolerance * total) << "step " << run.step;
     const ParameterStore& parameters = run.method.student().parameters();
+    const double tolerance = noise_parameters_.empty() ? kNormTolerance : kNormToleranceAfterNoise;
     for (const auto& [name, norm] : recorded["norms"].items()) {
       if (norm.get<double>() < kNoiseNormShare * total) {
         noise_parameters_.insert(name);
@@ -60,7 +65,7 @@ class TraceChecker : public Callback {
       }
       const at::Tensor& gradient = parameters.at(name).gradient;
       EXPECT_NEAR(gradient.to(at::kDouble).norm().item<double>(), norm.get<double>(),
-                  kNormTolerance * norm.get<double>())
+                  tolerance * norm.get<double>())
           << "step " << run.step << " " << name;
       const std::string key = fmt::format("s{}.grad.student.{}", run.step, name);
       if (golden_.contains(key)) {
@@ -196,7 +201,9 @@ TEST_P(FineTuningReplay, MatchesTheReference) {
     EXPECT_DOUBLE_EQ(logged.at("lr/student"), step["lr_used"]["student"][0].get<double>());
   }
   EXPECT_TRUE(random.empty()) << "recorded draws are left over";
-  if (!bf16) EXPECT_GT(checked.num_compared(), 0);
+  if (!bf16) {
+    EXPECT_GT(checked.num_compared(), 0);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, FineTuningReplay, testing::ValuesIn(fine_tuning_cases()), test::golden_test_name);

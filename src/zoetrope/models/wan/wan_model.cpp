@@ -6,7 +6,6 @@
 #include "zoetrope/base/model_path.h"
 #include "zoetrope/diffusion/prediction_conversion.h"
 #include "zoetrope/models/pipeline_export.h"
-#include "zoetrope/networks/wan_vae/wan_vae_config.h"
 #include "zoetrope/tensor/safetensors.h"
 
 namespace zoetrope {
@@ -43,6 +42,7 @@ void WanModelConfig::describe(config::Schema<WanModelConfig>& schema) {
   schema.field("transformer_override_safetensor", &WanModelConfig::transformer_override_safetensor,
                "Safetensors file or folder whose weights replace those of init_from.");
   schema.without_effect("disable_custom_init_weights", "there are no custom initial weights to disable");
+  schema.not_built("lora", "low-rank adapters");
   schema.without_effect("attention_backend", "the attention kernel is chosen by the device");
 }
 
@@ -54,9 +54,7 @@ WanModel::WanModel(const WanModelConfig& config, const ModelContext& context)
       noise_schedule_(make_training_schedule(config.flow_shift, context.device)) {}
 
 void WanModel::init_preprocessors() {
-  const WanVaeConfig vae = read_wan_vae_config(pipeline_folder_ / "vae" / "config.json");
-  latents_mean_C_ = at::tensor(vae.latents_mean, at::kDouble).to(at::kFloat).to(context_.device);
-  latents_std_C_ = at::tensor(vae.latents_std, at::kDouble).to(at::kFloat).to(context_.device);
+  latent_scale_.emplace(read_wan_vae_config(pipeline_folder_ / "vae"), context_.device);
 }
 
 at::Tensor WanModel::clean_latents_BTCHW(const Batch& raw, LatentsSource source) const {
@@ -69,10 +67,7 @@ at::Tensor WanModel::clean_latents_BTCHW(const Batch& raw, LatentsSource source)
   }
   const at::Tensor latents_BCTHW = raw.vae_latent_BCTHW.narrow(2, 0, num_frames)
                                        .to(context_.device, at::kFloat, /*non_blocking=*/true);
-  const auto channels = std::vector<int64_t>{1, -1, 1, 1, 1};
-  const at::Tensor normalised =
-      (latents_BCTHW - latents_mean_C_.view(channels)) * latents_std_C_.reciprocal().view(channels);
-  return normalised.transpose(1, 2).contiguous();
+  return latent_scale_->normalize(latents_BCTHW).transpose(1, 2).contiguous();
 }
 
 TrainingBatch WanModel::prepare_batch(const Batch& raw, LatentsSource source) {

@@ -7,6 +7,7 @@
 #include "zoetrope/config/schema.h"
 #include "zoetrope/models/model.h"
 #include "zoetrope/networks/wan_transformer/wan_transformer.h"
+#include "zoetrope/networks/wan_vae/wan_vae_config.h"
 
 namespace zoetrope {
 
@@ -49,8 +50,7 @@ class WanModel : public ModelBase {
   std::filesystem::path pipeline_folder_;
   WanTransformer transformer_;
   FlowMatchSchedule noise_schedule_;
-  at::Tensor latents_mean_C_;  ///< fp32; defined after init_preprocessors
-  at::Tensor latents_std_C_;
+  std::optional<LatentScale> latent_scale_;  ///< set by init_preprocessors
 };
 
 }  // namespace zoetrope

@@ -87,7 +87,11 @@ ParameterGroupSpec root_specs(const WanTransformerConfig& config) {
   return group.build();
 }
 
-at::Tensor initial_value(const std::string& name, at::IntArrayRef shape, RandomSource& random) {
+}  // namespace
+
+at::Tensor wan_transformer_initial_value(const TensorSpec& spec, RandomSource& random) {
+  const std::string& name = spec.name;
+  const at::IntArrayRef shape = spec.shape;
   const std::string purpose = "init." + name;
   const DrawKey key{purpose, {}, 0};
   if (name.ends_with(".bias") || name == "proj_out.weight") return at::zeros(shape);
@@ -104,8 +108,6 @@ at::Tensor initial_value(const std::string& name, at::IntArrayRef shape, RandomS
   return random.uniform(key, shape).mul_(2 * bound).sub_(bound);
 }
 
-}  // namespace
-
 std::vector<ParameterGroupSpec> wan_transformer_parameter_specs(
     const WanTransformerConfig& config) {
   std::vector<ParameterGroupSpec> groups;
@@ -117,7 +119,7 @@ std::vector<ParameterGroupSpec> wan_transformer_parameter_specs(
 void initialize_wan_transformer(ParameterStore& parameters, int64_t seed) {
   KeyedRandomSource random(seed);
   for (const TensorSpec& spec : parameters.specs()) {
-    parameters.load({{spec.name, initial_value(spec.name, spec.shape, random)}});
+    parameters.load({{spec.name, wan_transformer_initial_value(spec, random)}});
   }
 }
 

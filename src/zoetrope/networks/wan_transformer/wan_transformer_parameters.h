@@ -7,6 +7,7 @@
 
 #include "zoetrope/networks/wan_transformer/wan_transformer_config.h"
 #include "zoetrope/tensor/parameter_store.h"
+#include "zoetrope/tensor/random_source.h"
 
 namespace zoetrope {
 
@@ -16,9 +17,13 @@ namespace zoetrope {
 /// biases each.
 std::vector<ParameterGroupSpec> wan_transformer_parameter_specs(const WanTransformerConfig& config);
 
-/// Fills `parameters` for training from scratch: Xavier-uniform linear weights and patch embedding,
-/// N(0, 0.02) for the text and time embedders, scale_shift_table N(0, 1/width), norm weights 1,
-/// biases and the output projection 0. Each tensor's numbers depend on `seed` and its name alone.
+/// The fp32 initial value of one parameter for training from scratch: Xavier-uniform linear weights
+/// and patch embedding, N(0, 0.02) for the text and time embedders, scale_shift_table N(0,
+/// 1/width), norm weights 1, biases and the output projection 0. Its numbers depend on the source's
+/// seed and its name alone.
+at::Tensor wan_transformer_initial_value(const TensorSpec& spec, RandomSource& random);
+
+/// Fills `parameters` with wan_transformer_initial_value.
 void initialize_wan_transformer(ParameterStore& parameters, int64_t seed);
 
 }  // namespace zoetrope

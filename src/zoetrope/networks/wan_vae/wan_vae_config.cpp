@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <ATen/ATen.h>
+#include <nlohmann/json.hpp>
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/networks/component_config.h"
@@ -98,6 +99,21 @@ at::Tensor LatentScale::normalize(const at::Tensor& latents_BCTHW) const {
 
 at::Tensor LatentScale::denormalize(const at::Tensor& latents_BCTHW) const {
   return (latents_BCTHW.to(at::kFloat) * std_1C111_ + mean_1C111_).to(latents_BCTHW.scalar_type());
+}
+
+nlohmann::ordered_json to_json(const WanVaeConfig& config) {
+  return {{"_class_name", "AutoencoderKLWan"},
+          {"attn_scales", nlohmann::ordered_json::array()},
+          {"base_dim", config.base_dim},
+          {"decoder_base_dim", config.decoder_base_dim},
+          {"dim_mult", config.dim_mult},
+          {"in_channels", config.in_channels},
+          {"latents_mean", config.latents_mean},
+          {"latents_std", config.latents_std},
+          {"num_res_blocks", config.num_res_blocks},
+          {"out_channels", config.out_channels},
+          {"temperal_downsample", config.temperal_downsample},
+          {"z_dim", config.z_dim}};
 }
 
 }  // namespace zoetrope

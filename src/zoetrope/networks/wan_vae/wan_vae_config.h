@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <ATen/core/Tensor.h>
+#include <nlohmann/json_fwd.hpp>
 
 namespace zoetrope {
 
@@ -43,6 +44,9 @@ struct WanVaeConfig {
 /// AutoencoderKLWan, a Wan 2.2 layout (is_residual, patch_size), attn_scales (diffusers cannot run
 /// them either), lists of wrong length.
 WanVaeConfig read_wan_vae_config(const std::filesystem::path& vae_folder);
+
+/// What diffusers writes for this config, `_class_name` included.
+nlohmann::ordered_json to_json(const WanVaeConfig& config);
 
 /// Between the VAE's own latents and those the transformer sees: (x - mean_c) / std_c per channel.
 class LatentScale {

@@ -1,0 +1,172 @@
+#include "zoetrope/inspect_command.h"
+
+#include <filesystem>
+#include <map>
+#include <memory>
+
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "zoetrope/base/error.h"
+#include "zoetrope/base/file.h"
+#include "zoetrope/base/model_path.h"
+#include "zoetrope/data/dataset.h"
+#include "zoetrope/networks/pipeline_folder.h"
+#include "zoetrope/tensor/dtype.h"
+#include "zoetrope/tensor/safetensors.h"
+
+namespace zoetrope {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kExamples = R"(Examples:
+  zoetrope inspect assets/tiny-wan                      a pipeline folder: components, sizes, faults
+  zoetrope inspect model.safetensors --tensors          every tensor of a file
+  zoetrope inspect data/quickstart                      parquet files: rows, columns, shapes, faults
+  zoetrope inspect runs/quickstart                      a run: progress, last metrics, exports
+
+The exit code is 1 when something is wrong with it.)";
+
+struct Options {
+  std::string path;
+  bool tensors = false;
+  int64_t max_rows = 1000;
+};
+
+struct WeightTotals {
+  int64_t num_tensors = 0;
+  int64_t num_elements = 0;
+  uint64_t num_bytes = 0;
+  std::map<std::string, int64_t> elements_by_dtype;
+
+  void add(const SafetensorsEntry& entry) {
+    const int64_t count = c10::multiply_integers(entry.shape);
+    ++num_tensors;
+    num_elements += count;
+    num_bytes += entry.end - entry.begin;
+    elements_by_dtype[dtype_name(entry.dtype)] += count;
+  }
+  std::string text() const {
+    std::string dtypes;
+    for (const auto& [dtype, count] : elements_by_dtype) dtypes += (dtypes.empty() ? "" : ", ") + dtype;
+    return fmt::format("{} tensors, {:.4g} M parameters, {}, {}", num_tensors, static_cast<double>(num_elements) * 1e-6,
+                       dtypes, format_bytes(num_bytes));
+  }
+};
+
+void print_faults(const std::vector<std::string>& faults) {
+  for (const std::string& fault : faults) fmt::print("fault: {}\n", fault);
+  if (!faults.empty()) fail<CheckpointError>("{} faults, listed above", faults.size());
+  fmt::print("no faults found\n");
+}
+
+void inspect_safetensors(const fs::path& path, bool tensors) {
+  const SafetensorsFile file(path);
+  WeightTotals totals;
+  for (const auto& [name, entry] : file.entries()) {
+    totals.add(entry);
+    if (tensors) fmt::print("{:8} {:24} {}\n", dtype_name(entry.dtype), format_shape(entry.shape), name);
+  }
+  for (const auto& [key, value] : file.metadata()) fmt::print("metadata {}: {}\n", key, value);
+  fmt::print("safetensors file {}: {}\n", path.string(), totals.text());
+}
+
+void inspect_pipeline(const fs::path& path, bool tensors) {
+  const PipelineFolder pipeline(path);
+  fmt::print("pipeline folder {}: {}\n", path.string(), pipeline.class_name());
+  const std::vector<std::string> faults = pipeline.faults();
+  for (const PipelineComponent& component : pipeline.components()) {
+    fmt::print("  {:14} {}.{}\n", component.name, component.library, component.class_name);
+    const fs::path folder = path / component.name;
+    const bool has_weights = fs::exists(folder / "config.json");
+    if (!faults.empty() || !has_weights) continue;
+    const WeightFolder weights(folder);
+    WeightTotals totals;
+    for (const std::string& name : weights.names()) {
+      totals.add(weights.entry(name));
+      if (tensors) {
+        fmt::print("    {:8} {:24} {}\n", dtype_name(weights.entry(name).dtype), format_shape(weights.entry(name).shape),
+                   name);
+      }
+    }
+    fmt::print("  {:14} {}\n", "", totals.text());
+  }
+  print_faults(faults);
+}
+
+bool has_parquet(const fs::path& path) {
+  if (path.extension() == ".parquet") return true;
+  if (!fs::is_directory(path)) return false;
+  for (const auto& entry : fs::recursive_directory_iterator(path)) {
+    if (entry.path().extension() == ".parquet") return true;
+  }
+  return false;
+}
+
+void inspect_parquet(const fs::path& path, int64_t max_rows) {
+  const ParquetDataset dataset({{path.string(), 1}}, parquet_schema("t2v"));
+  fmt::print("parquet set {}: {} rows in {} files\n", path.string(), dataset.num_rows(), dataset.files().size());
+  const int64_t num_read = std::min(max_rows, dataset.num_rows());
+  std::map<std::string, std::map<std::string, int64_t>> shapes;
+  std::vector<std::string> faults;
+  for (int64_t row = 0; row < num_read; ++row) {
+    try {
+      for (const auto& [name, tensor] : dataset.read(row).tensors) ++shapes[name][format_shape(tensor.sizes())];
+    } catch (const DataError& error) {
+      faults.push_back(describe_error_chain(error));
+    }
+  }
+  for (const auto& [name, counts] : shapes) {
+    fmt::print("  {}\n", name);
+    for (const auto& [shape, count] : counts) fmt::print("    {:24} {} rows\n", shape, count);
+  }
+  if (num_read < dataset.num_rows()) fmt::print("  read {} of {} rows (--max-rows)\n", num_read, dataset.num_rows());
+  print_faults(faults);
+}
+
+void inspect_run(const fs::path& path) {
+  fmt::print("run folder {}\n", path.string());
+  const fs::path metrics = path / "metrics.jsonl";
+  if (fs::exists(metrics)) {
+    nlohmann::json last;
+    std::string text = read_file(metrics);
+    for (size_t begin = 0, end = text.find('\n'); end != std::string::npos; begin = end + 1, end = text.find('\n', begin)) {
+      const auto line = nlohmann::json::parse(text.begin() + static_cast<std::ptrdiff_t>(begin),
+                                              text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
+      if (line.is_object() && line.contains("total_loss")) last = line;
+    }
+    if (!last.is_null()) fmt::print("  last step {}: loss {}\n", last["step"].dump(), last["total_loss"].dump());
+  }
+  for (const auto& entry : fs::directory_iterator(path)) {
+    const bool is_pipeline = fs::exists(entry.path() / "model_index.json");
+    fmt::print("  {}{}\n", entry.path().filename().string(), is_pipeline ? "  (pipeline folder)" : "");
+  }
+}
+
+void inspect(const Options& options) {
+  const fs::path path = fs::exists(options.path) ? fs::path(options.path) : resolve_model_path(options.path);
+  if (path.extension() == ".safetensors") return inspect_safetensors(path, options.tensors);
+  if (fs::exists(path / "model_index.json")) return inspect_pipeline(path, options.tensors);
+  if (fs::exists(path / "config.yaml")) return inspect_run(path);
+  if (has_parquet(path)) return inspect_parquet(path, options.max_rows);
+  fail("{}: must be a pipeline folder (model_index.json), a .safetensors file, parquet files or a run folder "
+       "(config.yaml), but is none of them",
+       path.string());
+}
+
+}  // namespace
+
+void add_inspect_command(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand("inspect", "Say what a path holds, and what is wrong with it");
+  command->footer(kExamples);
+  command->add_option("PATH", options->path, "Pipeline folder, safetensors file, parquet files or run folder")->required();
+  command->add_flag("--tensors", options->tensors, "List every tensor");
+  command->add_option("--max-rows", options->max_rows, "Rows of a parquet set to read")->capture_default_str();
+  command->callback([options] { inspect(*options); });
+}
+
+}  // namespace zoetrope
