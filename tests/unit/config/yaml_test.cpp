@@ -80,6 +80,12 @@ TEST(YamlReader, resolves_aliases_and_merges) {
   EXPECT_EQ(node.find("copy")->location().line, 5);
 }
 
+TEST(YamlReader, lets_the_first_of_several_merges_win) {
+  const Node node = parse_yaml("a: &a {x: 1}\nb: &b {x: 2, y: 3}\nc:\n  <<: [*a, *b]\n", "x");
+  EXPECT_EQ(node.find("c")->find("x")->text(), "1");
+  EXPECT_EQ(node.find("c")->find("y")->text(), "3");
+}
+
 TEST(YamlReader, refuses_an_alias_of_itself) {
   EXPECT_THAT(parse_error("a: &a\n  b: *a\n"), HasSubstr("does an alias contain itself?"));
 }
