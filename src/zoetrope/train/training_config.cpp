@@ -78,8 +78,6 @@ void LoopConfig::describe(config::Schema<LoopConfig>& schema) {
                   at_least(0));
   schema.field("gradient_accumulation_steps", &LoopConfig::gradient_accumulation_steps,
                "Micro-batches whose gradients are averaged into one optimizer step.", at_least(1));
-  schema.field("log_every_steps", &LoopConfig::log_every_steps,
-               "Steps between two records of the metrics (Zoetrope's own key).", at_least(1));
 }
 
 void CheckpointConfig::describe(config::Schema<CheckpointConfig>& schema) {

@@ -32,7 +32,6 @@ struct DistributedConfig {
 struct LoopConfig {
   int64_t max_train_steps = 0;
   int64_t gradient_accumulation_steps = 1;
-  int64_t log_every_steps = 1;
 
   static void describe(config::Schema<LoopConfig>& schema);
 };

@@ -38,7 +38,7 @@ void WanModelConfig::describe(config::Schema<WanModelConfig>& schema) {
   schema.field("enable_gradient_checkpointing_type", &WanModelConfig::enable_gradient_checkpointing_type,
                "`full` recomputes every block in the backward pass; null uses "
                "training.model.enable_gradient_checkpointing_type.",
-               config::one_of({"full", "block_skip", "ops"}));
+               config::one_of({"full", "block_skip"}, {"ops"}));
   schema.field("transformer_override_safetensor", &WanModelConfig::transformer_override_safetensor,
                "Safetensors file or folder whose weights replace those of init_from.");
   schema.without_effect("disable_custom_init_weights", "there are no custom initial weights to disable");

@@ -1,0 +1,137 @@
+#include "zoetrope/train/trainer.h"
+
+#include <cmath>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/fake_model.h"
+#include "zoetrope/base/error.h"
+#include "zoetrope/callbacks/ema.h"
+#include "zoetrope/callbacks/grad_clip.h"
+#include "zoetrope/methods/fine_tuning/fine_tune_method.h"
+
+namespace zoetrope {
+namespace {
+
+using test::FakeModel;
+using testing::HasSubstr;
+
+// Ten recorded rows of the reference.
+const std::string kData = std::string(ZOETROPE_SOURCE_DIR) + "/tests/golden/reference/_data/t2v";
+
+class RecordingTracker : public Tracker {
+ public:
+  void log(int64_t step, const std::vector<Metric>& metrics) override {
+    for (const Metric& metric : metrics) values[step][metric.name] = metric.value;
+  }
+  std::map<int64_t, std::map<std::string, double>> values;
+};
+
+// A run on the fake model; each has its own data, method and callbacks.
+struct Run {
+  explicit Run(int64_t batch_size) : random(3), dataset({{kData, 1}}, parquet_schema("t2v")) {
+    SampleOrderOptions order;
+    order.seed = 7;
+    order.batch_size = batch_size;
+    loader = std::make_unique<DataLoader>(dataset, order, LoaderOptions{});
+    MethodContext context;
+    context.roles.add("student", std::make_unique<FakeModel>(random));
+    context.optimizer.learning_rate = 0.05;
+    context.max_train_steps = 3;
+    context.random = &random;
+    method = std::make_unique<FineTuneMethod>(FineTuneConfig{}, std::move(context));
+  }
+  void train(int64_t num_steps, int64_t accumulation) {
+    Trainer trainer({num_steps, accumulation}, *method, *loader, callbacks, tracker);
+    trainer.run();
+  }
+  at::Tensor weights() { return method->student().parameters().groups()[0].flat_master.clone(); }
+
+  KeyedRandomSource random;
+  ParquetDataset dataset;
+  std::unique_ptr<DataLoader> loader;
+  std::unique_ptr<FineTuneMethod> method;
+  NamedCallbacks callbacks;
+  RecordingTracker tracker;
+};
+
+TEST(Trainer, AccumulationGivesTheSameAsOneLargeBatch) {
+  Run whole(2);
+  whole.train(3, 1);
+  Run accumulated(1);
+  accumulated.train(3, 2);
+  EXPECT_TRUE(at::allclose(whole.weights(), accumulated.weights(), 1e-6, 1e-7));
+  EXPECT_NEAR(whole.tracker.values[3]["total_loss"], accumulated.tracker.values[3]["total_loss"], 1e-6);
+}
+
+TEST(Trainer, IsTheSameBitForBitWhenRepeated) {
+  Run first(2);
+  first.train(3, 1);
+  Run second(2);
+  second.train(3, 1);
+  EXPECT_TRUE(at::equal(first.weights(), second.weights()));
+}
+
+TEST(Trainer, StopsBeforeTheOptimizerWhenTheLossIsNotFinite) {
+  Run run(2);
+  const at::Tensor before = run.weights();
+  dynamic_cast<FakeModel&>(run.method->student()).poison = NAN;
+  try {
+    run.train(3, 1);
+    FAIL() << "must throw";
+  } catch (const TrainingError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("step 1: total_loss must be finite, but is nan"));
+    EXPECT_THAT(error.what(), HasSubstr("video_000"));
+  }
+  EXPECT_TRUE(at::equal(run.weights(), before));
+}
+
+TEST(Trainer, LogsWhatTheRunNeeds) {
+  Run run(2);
+  run.callbacks.emplace_back("grad_clip",
+                             std::make_unique<GradNormClipCallback>(GradNormClipConfig{}, CallbackContext{}));
+  run.train(2, 1);
+  for (const char* name : {"total_loss", "finetune_loss", "lr/student", "grad_norm/student", "step_time_sec",
+                           "data_wait_sec", "samples_per_sec", "tokens_per_sec"}) {
+    EXPECT_TRUE(run.tracker.values[2].contains(name)) << name;
+  }
+}
+
+TEST(GradNormClip, LimitsTheUpdate) {
+  // AdamW's first update does not depend on the gradient's size, so the clip shows from the second on.
+  Run free(2);
+  free.train(3, 1);
+  Run clipped(2);
+  GradNormClipConfig config;
+  config.max_grad_norm = 1e-9;
+  clipped.callbacks.emplace_back("grad_clip", std::make_unique<GradNormClipCallback>(config, CallbackContext{}));
+  clipped.train(3, 1);
+  EXPECT_FALSE(at::allclose(free.weights(), clipped.weights(), 1e-3));
+}
+
+TEST(Ema, StartsAsACopyAndThenFollows) {
+  Run run(2);
+  EmaConfig config;
+  config.decay = 0.5;
+  config.start_iter = 2;
+  run.callbacks.emplace_back("ema", std::make_unique<EmaCallback>(config, CallbackContext{}));
+  struct Probe : Callback {
+    void on_training_step_end(RunState& state) override {
+      weights.push_back(state.method.student().parameters().at("scale").master.item<double>());
+      averages.push_back(state.average == nullptr ? NAN : state.average->tensors()[0].second.item<double>());
+    }
+    std::vector<double> weights;
+    std::vector<double> averages;
+  };
+  auto probe = std::make_unique<Probe>();
+  const Probe& seen = *probe;
+  run.callbacks.emplace_back("probe", std::move(probe));
+  run.train(3, 1);
+  EXPECT_TRUE(std::isnan(seen.averages[0]));
+  EXPECT_FLOAT_EQ(seen.averages[1], seen.weights[1]);
+  EXPECT_FLOAT_EQ(seen.averages[2], 0.5 * seen.weights[1] + 0.5 * seen.weights[2]);
+}
+
+}  // namespace
+}  // namespace zoetrope
