@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <chrono>
 
+#include <ATen/Parallel.h>
 #include <nlohmann/json.hpp>
+#include <omp.h>
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/data/collate.h"
@@ -39,6 +41,7 @@ DataLoader::DataLoader(const ParquetDataset& dataset, const SampleOrderOptions& 
                        const LoaderOptions& options)
     : dataset_(dataset), options_(options), order_(dataset.num_rows(), order) {
   check(options);
+  options_.num_ahead = std::max(options.num_ahead, options.num_workers);
   start();
 }
 
@@ -65,6 +68,10 @@ void DataLoader::stop() {
 }
 
 void DataLoader::work() {
+  // Rows are small: one core each, and none of the training's. ATen sets a thread's number on its
+  // first use, so that comes first.
+  at::get_num_threads();
+  omp_set_num_threads(1);
   std::unique_lock lock(mutex_);
   for (;;) {
     // Counted from the caller's position, so that a slow batch never lets the others run away from

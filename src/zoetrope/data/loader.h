@@ -25,7 +25,7 @@ struct LoaderOptions {
   int64_t text_length = 512;  ///< tokens that text is padded or cut to
   double text_dropout_rate = 0.0;
   int64_t num_latent_frames = 0;  ///< a sample with fewer is refused; 0: any number
-  int64_t num_ahead = 4;          ///< batches that wait at most
+  int64_t num_ahead = 4;          ///< batches that are read ahead; at least one for each thread
 };
 
 class DataLoader {

@@ -1,0 +1,242 @@
+#include "zoetrope/data/preprocess/preprocessor.h"
+
+#include <algorithm>
+#include <map>
+
+#include <ATen/ATen.h>
+
+#include "zoetrope/base/error.h"
+#include "zoetrope/base/log.h"
+#include "zoetrope/base/progress.h"
+#include "zoetrope/data/parquet_writer.h"
+#include "zoetrope/tensor/named_tensors.h"
+
+namespace zoetrope {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr int64_t kTextCacheBytes = int64_t{512} << 20;
+
+/// Captions that come again are not encoded again.
+class TextCache {
+ public:
+  explicit TextCache(SampleEncoder& encoder) : encoder_(encoder) {}
+
+  at::Tensor encode(const std::string& caption) {
+    if (const auto found = known_.find(caption); found != known_.end()) return found->second;
+    at::Tensor embedding_LD = encoder_.encode_text(caption);
+    if (!at::isfinite(embedding_LD).all().item<bool>()) {
+      fail("text encoder: must give finite numbers, but does not for '{}'", caption);
+    }
+    if (num_bytes_ > kTextCacheBytes) {
+      known_.clear();
+      num_bytes_ = 0;
+    }
+    num_bytes_ += static_cast<int64_t>(embedding_LD.nbytes());
+    return known_.emplace(caption, std::move(embedding_LD)).first->second;
+  }
+
+ private:
+  SampleEncoder& encoder_;
+  std::map<std::string, at::Tensor> known_;
+  int64_t num_bytes_ = 0;
+};
+
+std::vector<SourceEntry> take_shard(std::vector<SourceEntry> sources,
+                                    const PreprocessOptions& options) {
+  std::vector<SourceEntry> own;
+  for (int64_t i = options.shard; i < std::ssize(sources); i += options.num_shards) {
+    own.push_back(std::move(sources[static_cast<size_t>(i)]));
+  }
+  return own;
+}
+
+/// FNV-1a over everything of the list that the rows depend on.
+std::string hash_sources(const std::vector<SourceEntry>& sources) {
+  uint64_t hash = 0xcbf29ce484222325ULL;
+  const auto add = [&hash](const std::string& text) {
+    for (const char letter : text + '\0') {
+      hash = (hash ^ static_cast<unsigned char>(letter)) * 0x100000001b3ULL;
+    }
+  };
+  for (const SourceEntry& source : sources) {
+    add(source.id);
+    for (const std::string& caption : source.captions) add(caption);
+    add(fmt::format("{}", source.start_sec));
+  }
+  return fmt::format("{:016x}", hash);
+}
+
+nlohmann::json describe_settings(const std::vector<SourceEntry>& sources,
+                                 const PreprocessOptions& options) {
+  nlohmann::json settings = {{"format", 1},
+                             {"schema", options.text_only ? "text_only" : "t2v"},
+                             {"encoder", options.encoder_name},
+                             {"num_sources", sources.size()},
+                             {"sources", hash_sources(sources)},
+                             {"rows_per_file", options.rows_per_file},
+                             {"shard", fmt::format("{}/{}", options.shard, options.num_shards)}};
+  if (options.text_only) return settings;
+  settings["fps"] = options.clips.fps;
+  settings["num_frames"] = options.clips.num_frames;
+  settings["clip_stride"] = options.clips.clip_stride;
+  settings["max_clips"] = options.clips.max_clips.value_or(0);
+  std::vector<std::string> buckets;
+  for (const Bucket& bucket : options.clips.buckets) {
+    buckets.push_back(fmt::format("{}x{}", bucket.height, bucket.width));
+  }
+  settings["buckets"] = buckets;
+  return settings;
+}
+
+void remove_leftovers(const fs::path& folder) {
+  if (!fs::exists(folder)) return;
+  std::vector<fs::path> leftovers;
+  for (const fs::directory_entry& file : fs::directory_iterator(folder)) {
+    if (file.path().filename().string().find(".partial-") != std::string::npos) {
+      leftovers.push_back(file.path());
+    }
+  }
+  for (const fs::path& path : leftovers) fs::remove(path);
+}
+
+/// One run over one shard.
+class Run {
+ public:
+  Run(const std::vector<SourceEntry>& sources, const PreprocessOptions& options, Manifest& manifest,
+      SampleEncoder& encoder)
+      : sources_(sources),
+        options_(options),
+        manifest_(manifest),
+        encoder_(encoder),
+        texts_(encoder),
+        writer_(options.output / fmt::format("worker_{}", options.shard),
+                parquet_schema(options.text_only ? "text_only" : "t2v"), options.rows_per_file,
+                manifest.num_chunks()),
+        progress_("preprocess", std::ssize(sources), options.text_only ? "captions" : "videos",
+                  manifest.next_entry()) {}
+
+  void encode_videos() {
+    ClipSource clips(sources_, {manifest_.next_entry(), manifest_.next_clip()}, options_.clips);
+    while (std::optional<ClipEvent> event = clips.next()) {
+      const SourceEntry& source = sources_[static_cast<size_t>(event->place.entry)];
+      if (event->pixels_FHWC.defined()) {
+        add_row(clip_row(source, *event), event->place.entry, event->place.clip + 1);
+        continue;
+      }
+      if (!event->fault.empty()) reject(source, event->fault, event->place.clip);
+      progress_.advance();
+    }
+    finish();
+  }
+
+  void encode_texts() {
+    int64_t first_caption = manifest_.next_clip();
+    for (int64_t entry = manifest_.next_entry(); entry < std::ssize(sources_); ++entry) {
+      const SourceEntry& source = sources_[static_cast<size_t>(entry)];
+      const int64_t num_captions = std::ssize(source.captions);
+      if (num_captions == 0) reject(source, "must have a caption, but has none", 0);
+      for (int64_t caption = first_caption; caption < num_captions; ++caption) {
+        add_row(text_row(source, caption), entry, caption + 1);
+      }
+      first_caption = 0;
+      progress_.advance();
+    }
+    finish();
+  }
+
+ private:
+  void add_row(ParquetRow row, int64_t entry, int64_t next_clip) {
+    const int64_t num_waiting = writer_.num_waiting_rows() + 1;
+    if (writer_.append(std::move(row))) manifest_.commit_chunk(num_waiting, entry, next_clip);
+  }
+
+  void finish() {
+    const int64_t num_waiting = writer_.num_waiting_rows();
+    if (writer_.flush()) manifest_.commit_chunk(num_waiting, std::ssize(sources_), 0);
+    manifest_.commit_end(std::ssize(sources_));
+    progress_.finish();
+  }
+
+  void reject(const SourceEntry& source, const std::string& reason, int64_t num_rows_kept) {
+    manifest_.add_reject({source.id, source.video.string(), reason, num_rows_kept});
+    progress_.print(fmt::format("preprocess: rejected {}: {}", source.id, reason));
+  }
+
+  ParquetRow clip_row(const SourceEntry& source, const ClipEvent& event) {
+    const at::Tensor& pixels_FHWC = event.pixels_FHWC;
+    at::Tensor latent_CTHW = encoder_.encode_clip(pixels_FHWC);
+    if (!at::isfinite(latent_CTHW).all().item<bool>()) {
+      fail("VAE: must give finite latents, but does not for {}", source.video.string());
+    }
+    // Wordings take turns over the clips of a video.
+    const auto wording = static_cast<size_t>(event.place.clip) % source.captions.size();
+    const bool one_clip = options_.clips.max_clips == 1;
+    ParquetRow row;
+    row.texts = {
+        {"id", one_clip ? source.id : fmt::format("{}_clip{:04}", source.id, event.place.clip)},
+        {"file_name", source.name},
+        {"caption", source.captions[wording]},
+        {"media_type", "video"}};
+    row.integers = {
+        {"width", pixels_FHWC.size(2)},
+        {"height", pixels_FHWC.size(1)},
+        {"num_frames", latent_CTHW.size(1)}};  // latent frames, as FastVideo counts them
+    row.numbers = {{"fps", options_.clips.fps},
+                   {"duration_sec", static_cast<double>(pixels_FHWC.size(0)) / options_.clips.fps}};
+    row.tensors = {{"vae_latent", std::move(latent_CTHW)},
+                   {"text_embedding", texts_.encode(source.captions[wording])}};
+    return row;
+  }
+
+  ParquetRow text_row(const SourceEntry& source, int64_t caption) {
+    const std::string& text = source.captions[static_cast<size_t>(caption)];
+    ParquetRow row;
+    row.texts = {{"id", caption == 0 ? fmt::format("text_{}", source.id)
+                                     : fmt::format("text_{}_{}", source.id, caption)},
+                 {"caption", text}};
+    row.tensors = {{"text_embedding", texts_.encode(text)}};
+    return row;
+  }
+
+  const std::vector<SourceEntry>& sources_;
+  const PreprocessOptions& options_;
+  Manifest& manifest_;
+  SampleEncoder& encoder_;
+  TextCache texts_;
+  ParquetChunkWriter writer_;
+  Progress progress_;
+};
+
+}  // namespace
+
+PreprocessSummary preprocess(std::vector<SourceEntry> sources, const PreprocessOptions& options,
+                             const EncoderFactory& make_encoder) {
+  sources = take_shard(std::move(sources), options);
+  PreprocessSummary summary;
+  summary.folder = options.output / fmt::format("worker_{}", options.shard);
+  Manifest manifest(summary.folder, describe_settings(sources, options));
+  summary.was_finished = manifest.finished();
+  if (!manifest.finished()) {
+    remove_leftovers(summary.folder);
+    if (manifest.num_chunks() > 0) {
+      log_info("preprocess: going on after {} files with {} rows", manifest.num_chunks(),
+               manifest.num_rows());
+    }
+    const std::unique_ptr<SampleEncoder> encoder = make_encoder();
+    Run run(sources, options, manifest, *encoder);
+    if (options.text_only) {
+      run.encode_texts();
+    } else {
+      run.encode_videos();
+    }
+  }
+  summary.num_sources = std::ssize(sources);
+  summary.num_complete = summary.num_sources - std::ssize(manifest.rejects());
+  summary.num_rows = manifest.num_rows();
+  summary.rejects = manifest.rejects();
+  summary.rejects_path = manifest.rejects_path();
+  return summary;
+}
+
+}  // namespace zoetrope

@@ -1,0 +1,44 @@
+// What turns pixels and captions into what is stored. An interface, so that the work around it can
+// be tested without networks; the Wan encoder is the one that is used.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include <ATen/core/Tensor.h>
+
+namespace zoetrope {
+
+class SampleEncoder {
+ public:
+  virtual ~SampleEncoder() = default;
+  /// pixels: uint8 [F, H, W, 3] -> the VAE's mean, not normalised: fp32 [C, T, h, w] on the CPU.
+  virtual at::Tensor encode_clip(const at::Tensor& pixels_FHWC) = 0;
+  /// caption -> fp32 [L, D] on the CPU, without padding.
+  virtual at::Tensor encode_text(const std::string& caption) = 0;
+};
+
+/// Which frame counts and sizes a VAE takes.
+struct ClipGrid {
+  int64_t temporal_ratio = 4;  ///< frames must be 1 + k * this
+  int64_t spatial_ratio = 8;   ///< height and width must be multiples of this
+};
+
+struct WanEncoderOptions {
+  at::ScalarType text_dtype = at::kFloat;  ///< the text encoder's; fp32 or bf16
+  int64_t text_length = 512;               ///< longer captions are cut
+  bool with_video = true;                  ///< false leaves the VAE out
+  bool tiled = false;                      ///< encode in spatial tiles, for less memory
+};
+
+/// The grid of a pipeline folder's VAE, from its config alone.
+ClipGrid read_clip_grid(const std::filesystem::path& pipeline_folder);
+
+/// The VAE, tokenizer and text encoder of a Wan pipeline folder. The VAE runs in fp32.
+std::unique_ptr<SampleEncoder> make_wan_encoder(const std::filesystem::path& pipeline_folder,
+                                                at::Device device,
+                                                const WanEncoderOptions& options);
+
+}  // namespace zoetrope
