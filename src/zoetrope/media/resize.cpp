@@ -32,8 +32,8 @@ struct ResizeTable {
 std::vector<double> triangle_weights(int index, int source_size, double scale, int& first) {
   const double support = std::max(scale, 1.0);
   const double center = scale * (index + 0.5);
-  first = std::max(static_cast<int>(center - support + 0.5), 0);
-  const int end = std::min(static_cast<int>(center + support + 0.5), source_size);
+  first = std::max(static_cast<int>(std::lround(center - support)), 0);
+  const int end = std::min(static_cast<int>(std::lround(center + support)), source_size);
   std::vector<double> weights;
   double sum = 0.0;
   for (int position = first; position < end; ++position) {
@@ -45,7 +45,9 @@ std::vector<double> triangle_weights(int index, int source_size, double scale, i
 }
 
 ResizeTable make_table(int source_size, int target_size) {
-  // Aligned corners: the centres of the first and last pixels keep their places.
+  // PyTorch's step for aligned corners. Under its half-pixel centres the picture drifts to the
+  // right and down, by a pixel of the source at the far edge; kept, so that our data equals
+  // FastVideo's.
   const double scale = static_cast<double>(source_size - 1) / (target_size - 1);
   ResizeTable table;
   table.taps.resize(static_cast<size_t>(target_size));
@@ -58,13 +60,13 @@ ResizeTable make_table(int source_size, int target_size) {
   }
   // As many bits as keep every weight within 16 bits.
   while (table.weight_bits < kMaxWeightBits &&
-         static_cast<int>(0.5 + largest * (1 << (table.weight_bits + 1))) < kMaxWeight) {
+         std::lround(largest * (1 << (table.weight_bits + 1))) < kMaxWeight) {
     ++table.weight_bits;
   }
   for (size_t i = 0; i < weights.size(); ++i) {
     for (double weight : weights[i]) {
       table.taps[i].weights.push_back(
-          static_cast<int32_t>(0.5 + weight * (1 << table.weight_bits)));
+          static_cast<int32_t>(std::lround(weight * (1 << table.weight_bits))));
     }
   }
   return table;
