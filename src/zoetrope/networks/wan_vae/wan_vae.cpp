@@ -15,14 +15,6 @@ namespace {
 
 using wan_vae::ChunkHistory;
 
-// Later chunks are as long as fits about this many pixels: few large steps for small clips, bounded
-// memory for large.
-constexpr int64_t kPixelsPerChunk = 1 << 18;
-
-int64_t chunk_latent_frames(int64_t frame_pixels, int64_t temporal_ratio) {
-  return std::max<int64_t>(1, kPixelsPerChunk / (frame_pixels * temporal_ratio));
-}
-
 // [B, C, T, H, W] -> [T*B, C, H, W], channels last in memory.
 at::Tensor to_rows(const at::Tensor& clip_BCTHW) {
   return clip_BCTHW.permute({2, 0, 1, 3, 4})
@@ -91,6 +83,10 @@ bool WanVae::needs_tiles(int64_t height, int64_t width) const {
   return tiling_ && (height > tiling_->tile_height || width > tiling_->tile_width);
 }
 
+int64_t WanVae::chunk_latent_frames(int64_t frame_pixels) const {
+  return std::max<int64_t>(1, pixels_per_chunk_ / (frame_pixels * config_.temporal_ratio()));
+}
+
 WanVaePosterior WanVae::encode(const at::Tensor& pixels_BCFHW) const {
   const c10::NoGradGuard no_gradients;
   const int64_t ratio = config_.spatial_ratio();
@@ -125,8 +121,7 @@ at::Tensor WanVae::encode_tile(const at::Tensor& pixels_BCFHW) const {
   const int64_t batch = pixels_BCFHW.size(0);
   const int64_t num_frames = pixels_BCFHW.size(2);
   const int64_t frame_pixels = batch * pixels_BCFHW.size(3) * pixels_BCFHW.size(4);
-  const int64_t chunk =
-      config_.temporal_ratio() * chunk_latent_frames(frame_pixels, config_.temporal_ratio());
+  const int64_t chunk = config_.temporal_ratio() * chunk_latent_frames(frame_pixels);
   ChunkHistory history(batch);
   std::vector<at::Tensor> moments;
   for (int64_t start = 0; start < num_frames;) {
@@ -164,7 +159,7 @@ at::Tensor WanVae::decode_tile(const at::Tensor& latents_BCTHW) const {
   const int64_t ratio = config_.spatial_ratio();
   const int64_t frame_pixels =
       batch * latents_BCTHW.size(3) * latents_BCTHW.size(4) * ratio * ratio;
-  const int64_t chunk = chunk_latent_frames(frame_pixels, config_.temporal_ratio());
+  const int64_t chunk = chunk_latent_frames(frame_pixels);
   ChunkHistory history(batch);
   std::vector<at::Tensor> pixels;
   for (int64_t start = 0; start < num_frames;) {

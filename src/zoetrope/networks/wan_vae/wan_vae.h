@@ -46,6 +46,9 @@ class WanVae {
   /// Tiles from now on, or (std::nullopt) no longer. Throws Error for sizes that are not multiples
   /// of the spatial ratio or strides greater than tiles.
   void set_tiling(std::optional<WanVaeTiling> tiling);
+  /// Chunks after the first frame take as many latent frames as make at most `num_pixels` pixels,
+  /// at least one. Results do not depend on it (but for rounding), memory does.
+  void set_pixels_per_chunk(int64_t num_pixels) { pixels_per_chunk_ = num_pixels; }
 
   /// pixels [B, in_channels, F, H, W] in [-1, 1], F = 1 + k * temporal ratio, H and W multiples of
   /// the spatial ratio, of any type and device; results in the VAE's type on its device. Throws
@@ -73,12 +76,16 @@ class WanVae {
   at::Tensor encode_tile(const at::Tensor& pixels_BCFHW) const;
   at::Tensor decode_tile(const at::Tensor& latents_BCTHW) const;
   bool needs_tiles(int64_t height, int64_t width) const;
+  /// Latent frames per chunk when all frames of the batch at one time have `frame_pixels` pixels.
+  int64_t chunk_latent_frames(int64_t frame_pixels) const;
 
   WanVaeConfig config_;
   at::Device device_;
   at::ScalarType dtype_;
   LatentScale scale_;
   std::optional<WanVaeTiling> tiling_;
+  int64_t pixels_per_chunk_ =
+      1 << 18;  ///< few large steps for small clips, bounded memory for large ones
   std::unique_ptr<const Networks> networks_;
 };
 
