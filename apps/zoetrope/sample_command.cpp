@@ -54,12 +54,6 @@ std::vector<std::string> all_prompts(const Options& options) {
   return prompts;
 }
 
-WanTransformer load_transformer(const std::filesystem::path& folder, at::Device device, at::ScalarType dtype) {
-  WanTransformer transformer(read_wan_transformer_config(folder / "config.json"), {device, dtype, /*trainable=*/false});
-  transformer.parameters().load(WeightFolder(folder).load_strict(transformer.parameters().specs()));
-  return transformer;
-}
-
 void sample(const Options& options) {
   const auto start = std::chrono::steady_clock::now();
   const auto dtype = parse_dtype(options.dtype);
@@ -69,7 +63,9 @@ void sample(const Options& options) {
   const at::Device device = resolve_device(options.device);
   const std::vector<std::string> prompts = all_prompts(options);
   const std::filesystem::path folder = resolve_model_path(options.model);
-  WanTransformer transformer = load_transformer(folder / "transformer", device, *dtype);
+  WanTransformer transformer(read_wan_transformer_config(folder / "transformer" / "config.json"),
+                             {device, *dtype, /*trainable=*/false});
+  transformer.parameters().load(WeightFolder(folder / "transformer").load_strict(transformer.parameters().specs()));
   const VelocityFunction velocity = [&](const at::Tensor& noisy_BCTHW, const at::Tensor& timestep_B,
                                         const at::Tensor& text_BLD) {
     return transformer.forward({noisy_BCTHW.to(*dtype), timestep_B, text_BLD.to(*dtype), {}});

@@ -8,9 +8,8 @@ void TrackerConfig::describe(config::Schema<TrackerConfig>& schema) {
   schema.field(
       "trackers", &TrackerConfig::trackers,
       "Where metrics go: `console` (progress line), `jsonl` and `tensorboard` (files under the "
-      "output folder), "
-      "`wandb` (the official package, see `./zt wandb`). `[]` or `[none]` records nothing.",
-      config::one_of({"none", "console", "jsonl", "tensorboard", "wandb", "swanlab"}));
+      "output folder). `[]` or `[none]` records nothing. `wandb` and `swanlab` are not built yet.",
+      config::one_of({"none", "console", "jsonl", "tensorboard"}, {"wandb", "swanlab"}));
   schema.field("entity", &TrackerConfig::entity,
                "Team or user of `wandb`; empty for the account's default.");
   schema.field("project_name", &TrackerConfig::project_name, "Project of `wandb`.");
@@ -25,8 +24,6 @@ void TrackerConfig::describe(config::Schema<TrackerConfig>& schema) {
     const config::Node* given = node.find("trackers");
     const config::ReadContext child{context.issues, config::child_path(context.path, "trackers")};
     if (given == nullptr) return;
-    if (has("swanlab"))
-      refuse(*given, child, "must be trackers that can be used, but 'swanlab' is not built yet");
     if (has("none") && tracker.trackers.size() > 1) {
       refuse(*given, child, "must be 'none' alone or trackers without it, but got both");
     }

@@ -29,8 +29,8 @@ class RecordingTracker : public Tracker {
 };
 
 // A run on the fake model; each has its own data, method and callbacks.
-struct Run {
-  explicit Run(int64_t batch_size) : random(3), dataset({{kData, 1}}, parquet_schema("t2v")) {
+struct FakeRun {
+  explicit FakeRun(int64_t batch_size) : random(3), dataset({{kData, 1}}, parquet_schema("t2v")) {
     SampleOrderOptions order;
     order.seed = 7;
     order.batch_size = batch_size;
@@ -57,24 +57,24 @@ struct Run {
 };
 
 TEST(Trainer, AccumulationGivesTheSameAsOneLargeBatch) {
-  Run whole(2);
+  FakeRun whole(2);
   whole.train(3, 1);
-  Run accumulated(1);
+  FakeRun accumulated(1);
   accumulated.train(3, 2);
   EXPECT_TRUE(at::allclose(whole.weights(), accumulated.weights(), 1e-6, 1e-7));
   EXPECT_NEAR(whole.tracker.values[3]["total_loss"], accumulated.tracker.values[3]["total_loss"], 1e-6);
 }
 
 TEST(Trainer, IsTheSameBitForBitWhenRepeated) {
-  Run first(2);
+  FakeRun first(2);
   first.train(3, 1);
-  Run second(2);
+  FakeRun second(2);
   second.train(3, 1);
   EXPECT_TRUE(at::equal(first.weights(), second.weights()));
 }
 
 TEST(Trainer, StopsBeforeTheOptimizerWhenTheLossIsNotFinite) {
-  Run run(2);
+  FakeRun run(2);
   const at::Tensor before = run.weights();
   dynamic_cast<FakeModel&>(run.method->student()).poison = NAN;
   try {
@@ -88,7 +88,7 @@ TEST(Trainer, StopsBeforeTheOptimizerWhenTheLossIsNotFinite) {
 }
 
 TEST(Trainer, LogsWhatTheRunNeeds) {
-  Run run(2);
+  FakeRun run(2);
   run.callbacks.emplace_back("grad_clip",
                              std::make_unique<GradNormClipCallback>(GradNormClipConfig{}, CallbackContext{}));
   run.train(2, 1);
@@ -100,9 +100,9 @@ TEST(Trainer, LogsWhatTheRunNeeds) {
 
 TEST(GradNormClip, LimitsTheUpdate) {
   // AdamW's first update does not depend on the gradient's size, so the clip shows from the second on.
-  Run free(2);
+  FakeRun free(2);
   free.train(3, 1);
-  Run clipped(2);
+  FakeRun clipped(2);
   GradNormClipConfig config;
   config.max_grad_norm = 1e-9;
   clipped.callbacks.emplace_back("grad_clip", std::make_unique<GradNormClipCallback>(config, CallbackContext{}));
@@ -111,7 +111,7 @@ TEST(GradNormClip, LimitsTheUpdate) {
 }
 
 TEST(Ema, StartsAsACopyAndThenFollows) {
-  Run run(2);
+  FakeRun run(2);
   EmaConfig config;
   config.decay = 0.5;
   config.start_iter = 2;

@@ -9,24 +9,6 @@
 #include "zoetrope/tensor/safetensors.h"
 
 namespace zoetrope {
-namespace {
-
-WanTransformer load_transformer(const WanModelConfig& config, const ModelContext& context,
-                                const std::filesystem::path& pipeline_folder) {
-  const std::filesystem::path folder = pipeline_folder / "transformer";
-  WanTransformer transformer(read_wan_transformer_config(folder / "config.json"),
-                             {context.device, context.compute_dtype, config.trainable});
-  const std::filesystem::path weights =
-      config.transformer_override_safetensor ? *config.transformer_override_safetensor : folder.string();
-  transformer.parameters().load(WeightFolder(weights).load_strict(transformer.parameters().specs()));
-  const auto& checkpointing = config.enable_gradient_checkpointing_type ? config.enable_gradient_checkpointing_type
-                                                                        : context.gradient_checkpointing;
-  if (config.trainable && checkpointing) transformer.set_checkpointing(Checkpointing::kFull);
-  return transformer;
-}
-
-}  // namespace
-
 void WanModelConfig::describe(config::Schema<WanModelConfig>& schema) {
   schema.required("init_from", &WanModelConfig::init_from,
                   "Pipeline folder in Diffusers layout, or a Hugging Face name that is in the local cache.");
@@ -50,8 +32,16 @@ WanModel::WanModel(const WanModelConfig& config, const ModelContext& context)
     : config_(config),
       context_(context),
       pipeline_folder_(resolve_model_path(config.init_from)),
-      transformer_(load_transformer(config, context, pipeline_folder_)),
-      noise_schedule_(make_training_schedule(config.flow_shift, context.device)) {}
+      transformer_(read_wan_transformer_config(pipeline_folder_ / "transformer" / "config.json"),
+                   {context.device, context.compute_dtype, config.trainable}),
+      noise_schedule_(make_training_schedule(config.flow_shift, context.device)) {
+  const std::filesystem::path weights =
+      config.transformer_override_safetensor.value_or((pipeline_folder_ / "transformer").string());
+  transformer_.parameters().load(WeightFolder(weights).load_strict(transformer_.parameters().specs()));
+  const auto& checkpointing = config.enable_gradient_checkpointing_type ? config.enable_gradient_checkpointing_type
+                                                                        : context.gradient_checkpointing;
+  if (config.trainable && checkpointing) transformer_.set_checkpointing(Checkpointing::kFull);
+}
 
 void WanModel::init_preprocessors() {
   latent_scale_.emplace(read_wan_vae_config(pipeline_folder_ / "vae"), context_.device);
