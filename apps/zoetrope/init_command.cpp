@@ -41,11 +41,12 @@ void initialize(const Options& options) {
   for (const PipelineSize& size : pipeline_sizes()) {
     names.push_back(size.name);
     if (size.name != options.size) continue;
-    log_info("writing {} ({}) with random {} weights into {}", size.name, size.doc, options.dtype, options.folder);
+    log_info("writing {} ({}) with random {} weights into {}", size.name, size.doc, options.dtype,
+             options.folder);
     return write_random_pipeline(options.folder, size, pipeline);
   }
-  fail<ConfigError>("init: SIZE must be one of {}, but got '{}'{}", fmt::join(names, ", "), options.size,
-                    did_you_mean(options.size, names));
+  fail<ConfigError>("init: SIZE must be one of {}, but got '{}'{}", fmt::join(names, ", "),
+                    options.size, did_you_mean(options.size, names));
 }
 
 }  // namespace
@@ -55,12 +56,17 @@ void add_init_command(CLI::App& app) {
   CLI::App* command = app.add_subcommand("init", "Write a pipeline folder with random weights");
   command->footer(kExamples);
   std::string sizes;
-  for (const PipelineSize& size : pipeline_sizes()) sizes += fmt::format("\n  {}: {}", size.name, size.doc);
+  for (const PipelineSize& size : pipeline_sizes())
+    sizes += fmt::format("\n  {}: {}", size.name, size.doc);
   command->add_option("SIZE", options->size, "One of:" + sizes)->required();
-  command->add_option("FOLDER", options->folder, "Folder to write; must not exist or be empty")->required();
-  command->add_option("--dtype", options->dtype, "Type of the weights: fp32, bf16 or fp16")->capture_default_str();
-  command->add_option("--seed", options->pipeline.seed, "Seed of the weights")->capture_default_str();
-  command->add_option("--components", options->pipeline.components, "Components to write with weights")
+  command->add_option("FOLDER", options->folder, "Folder to write; must not exist or be empty")
+      ->required();
+  command->add_option("--dtype", options->dtype, "Type of the weights: fp32, bf16 or fp16")
+      ->capture_default_str();
+  command->add_option("--seed", options->pipeline.seed, "Seed of the weights")
+      ->capture_default_str();
+  command
+      ->add_option("--components", options->pipeline.components, "Components to write with weights")
       ->capture_default_str();
   command->callback([options] { initialize(*options); });
 }

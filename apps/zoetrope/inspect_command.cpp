@@ -51,9 +51,10 @@ struct WeightTotals {
   }
   std::string text() const {
     std::string dtypes;
-    for (const auto& [dtype, count] : elements_by_dtype) dtypes += (dtypes.empty() ? "" : ", ") + dtype;
-    return fmt::format("{} tensors, {:.4g} M parameters, {}, {}", num_tensors, static_cast<double>(num_elements) * 1e-6,
-                       dtypes, format_bytes(num_bytes));
+    for (const auto& [dtype, count] : elements_by_dtype)
+      dtypes += (dtypes.empty() ? "" : ", ") + dtype;
+    return fmt::format("{} tensors, {:.4g} M parameters, {}, {}", num_tensors,
+                       static_cast<double>(num_elements) * 1e-6, dtypes, format_bytes(num_bytes));
   }
 };
 
@@ -68,7 +69,8 @@ void inspect_safetensors(const fs::path& path, bool tensors) {
   WeightTotals totals;
   for (const auto& [name, entry] : file.entries()) {
     totals.add(entry);
-    if (tensors) fmt::print("{:8} {:24} {}\n", dtype_name(entry.dtype), format_shape(entry.shape), name);
+    if (tensors)
+      fmt::print("{:8} {:24} {}\n", dtype_name(entry.dtype), format_shape(entry.shape), name);
   }
   for (const auto& [key, value] : file.metadata()) fmt::print("metadata {}: {}\n", key, value);
   fmt::print("safetensors file {}: {}\n", path.string(), totals.text());
@@ -88,8 +90,8 @@ void inspect_pipeline(const fs::path& path, bool tensors) {
     for (const std::string& name : weights.names()) {
       totals.add(weights.entry(name));
       if (tensors) {
-        fmt::print("    {:8} {:24} {}\n", dtype_name(weights.entry(name).dtype), format_shape(weights.entry(name).shape),
-                   name);
+        fmt::print("    {:8} {:24} {}\n", dtype_name(weights.entry(name).dtype),
+                   format_shape(weights.entry(name).shape), name);
       }
     }
     fmt::print("  {:14} {}\n", "", totals.text());
@@ -108,13 +110,15 @@ bool has_parquet(const fs::path& path) {
 
 void inspect_parquet(const fs::path& path, int64_t max_rows) {
   const ParquetDataset dataset({{path.string(), 1}}, parquet_schema("t2v"));
-  fmt::print("parquet set {}: {} rows in {} files\n", path.string(), dataset.num_rows(), dataset.files().size());
+  fmt::print("parquet set {}: {} rows in {} files\n", path.string(), dataset.num_rows(),
+             dataset.files().size());
   const int64_t num_read = std::min(max_rows, dataset.num_rows());
   std::map<std::string, std::map<std::string, int64_t>> shapes;
   std::vector<std::string> faults;
   for (int64_t row = 0; row < num_read; ++row) {
     try {
-      for (const auto& [name, tensor] : dataset.read(row).tensors) ++shapes[name][format_shape(tensor.sizes())];
+      for (const auto& [name, tensor] : dataset.read(row).tensors)
+        ++shapes[name][format_shape(tensor.sizes())];
     } catch (const DataError& error) {
       faults.push_back(describe_error_chain(error));
     }
@@ -123,7 +127,8 @@ void inspect_parquet(const fs::path& path, int64_t max_rows) {
     fmt::print("  {}\n", name);
     for (const auto& [shape, count] : counts) fmt::print("    {:24} {} rows\n", shape, count);
   }
-  if (num_read < dataset.num_rows()) fmt::print("  read {} of {} rows (--max-rows)\n", num_read, dataset.num_rows());
+  if (num_read < dataset.num_rows())
+    fmt::print("  read {} of {} rows (--max-rows)\n", num_read, dataset.num_rows());
   print_faults(faults);
 }
 
@@ -133,39 +138,51 @@ void inspect_run(const fs::path& path) {
   if (fs::exists(metrics)) {
     nlohmann::json last;
     std::string text = read_file(metrics);
-    for (size_t begin = 0, end = text.find('\n'); end != std::string::npos; begin = end + 1, end = text.find('\n', begin)) {
-      const auto line = nlohmann::json::parse(text.begin() + static_cast<std::ptrdiff_t>(begin),
-                                              text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
+    for (size_t begin = 0, end = text.find('\n'); end != std::string::npos;
+         begin = end + 1, end = text.find('\n', begin)) {
+      const auto line =
+          nlohmann::json::parse(text.begin() + static_cast<std::ptrdiff_t>(begin),
+                                text.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
       if (line.is_object() && line.contains("total_loss")) last = line;
     }
-    if (!last.is_null()) fmt::print("  last step {}: loss {}\n", last["step"].dump(), last["total_loss"].dump());
+    if (!last.is_null())
+      fmt::print("  last step {}: loss {}\n", last["step"].dump(), last["total_loss"].dump());
   }
   for (const auto& entry : fs::directory_iterator(path)) {
     const bool is_pipeline = fs::exists(entry.path() / "model_index.json");
-    fmt::print("  {}{}\n", entry.path().filename().string(), is_pipeline ? "  (pipeline folder)" : "");
+    fmt::print("  {}{}\n", entry.path().filename().string(),
+               is_pipeline ? "  (pipeline folder)" : "");
   }
 }
 
 void inspect(const Options& options) {
-  const fs::path path = fs::exists(options.path) ? fs::path(options.path) : resolve_model_path(options.path);
+  const fs::path path =
+      fs::exists(options.path) ? fs::path(options.path) : resolve_model_path(options.path);
   if (path.extension() == ".safetensors") return inspect_safetensors(path, options.tensors);
   if (fs::exists(path / "model_index.json")) return inspect_pipeline(path, options.tensors);
   if (fs::exists(path / "config.yaml")) return inspect_run(path);
   if (has_parquet(path)) return inspect_parquet(path, options.max_rows);
-  fail("{}: must be a pipeline folder (model_index.json), a .safetensors file, parquet files or a run folder "
-       "(config.yaml), but is none of them",
-       path.string());
+  fail(
+      "{}: must be a pipeline folder (model_index.json), a .safetensors file, parquet files or a "
+      "run folder "
+      "(config.yaml), but is none of them",
+      path.string());
 }
 
 }  // namespace
 
 void add_inspect_command(CLI::App& app) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = app.add_subcommand("inspect", "Say what a path holds, and what is wrong with it");
+  CLI::App* command =
+      app.add_subcommand("inspect", "Say what a path holds, and what is wrong with it");
   command->footer(kExamples);
-  command->add_option("PATH", options->path, "Pipeline folder, safetensors file, parquet files or run folder")->required();
+  command
+      ->add_option("PATH", options->path,
+                   "Pipeline folder, safetensors file, parquet files or run folder")
+      ->required();
   command->add_flag("--tensors", options->tensors, "List every tensor");
-  command->add_option("--max-rows", options->max_rows, "Rows of a parquet set to read")->capture_default_str();
+  command->add_option("--max-rows", options->max_rows, "Rows of a parquet set to read")
+      ->capture_default_str();
   command->callback([options] { inspect(*options); });
 }
 

@@ -1,4 +1,5 @@
-// A model of two parameters, whose every number can be worked out by hand: velocity = scale * noisy + offset.
+// A model of two parameters, whose every number can be worked out by hand: velocity = scale * noisy
+// + offset.
 #pragma once
 
 #include <filesystem>
@@ -14,7 +15,8 @@ class FakeModel : public ModelBase {
   FakeModel(RandomSource& random, bool trainable = true)
       : random_(random),
         trainable_(trainable),
-        parameters_({{"root", {{"scale", {1}}, {"offset", {1}}}}}, {at::kCPU, at::kFloat, trainable}),
+        parameters_({{"root", {{"scale", {1}}, {"offset", {1}}}}},
+                    {at::kCPU, at::kFloat, trainable}),
         schedule_(make_training_schedule(3.0, at::kCPU)) {
     parameters_.load({{"scale", at::full({1}, 0.5)}, {"offset", at::full({1}, 0.25)}});
   }
@@ -29,11 +31,13 @@ class FakeModel : public ModelBase {
     TrainingBatch batch;
     batch.latents_BTCHW = raw.vae_latent_BCTHW.transpose(1, 2).contiguous();
     batch.noise_BTCHW = random_.normal({"noise", raw.sample_indices}, batch.latents_BTCHW.sizes());
-    const at::Tensor draws_B = random_.uniform({"timestep", raw.sample_indices}, {raw.batch_size()});
+    const at::Tensor draws_B =
+        random_.uniform({"timestep", raw.sample_indices}, {raw.batch_size()});
     const at::Tensor index_B = position_to_index(draws_B, schedule_.size());
     batch.timesteps_B = schedule_.timesteps().index_select(0, index_B);
     batch.sigmas_B = schedule_.sigmas().index_select(0, index_B);
-    batch.noisy_latents_BTCHW = add_noise(batch.latents_BTCHW, batch.noise_BTCHW, batch.timesteps_B);
+    batch.noisy_latents_BTCHW =
+        add_noise(batch.latents_BTCHW, batch.noise_BTCHW, batch.timesteps_B);
     batch.sample_indices = raw.sample_indices;
     return batch;
   }
@@ -44,7 +48,8 @@ class FakeModel : public ModelBase {
   at::Tensor predict_x0(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
                         const Conditioning& conditioning) override {
     const at::Tensor sigma_B = schedule_.sigma_at(timestep);
-    return noisy_BTCHW - sigma_B.view({-1, 1, 1, 1, 1}) * predict_noise(noisy_BTCHW, timestep, conditioning);
+    return noisy_BTCHW -
+           sigma_B.view({-1, 1, 1, 1, 1}) * predict_noise(noisy_BTCHW, timestep, conditioning);
   }
   at::Tensor add_noise(const at::Tensor& clean_BTCHW, const at::Tensor& noise_BTCHW,
                        const at::Tensor& timestep) const override {
@@ -52,7 +57,8 @@ class FakeModel : public ModelBase {
   }
   int64_t num_tokens(at::IntArrayRef shape) const override { return shape[0] * shape[1]; }
   DenoisingNetwork denoising_network() override { return {}; }
-  void export_pipeline(const std::filesystem::path& /*folder*/, const NamedTensors& /*weights*/) const override {}
+  void export_pipeline(const std::filesystem::path& /*folder*/,
+                       const NamedTensors& /*weights*/) const override {}
 
   double poison = 0.0;  ///< added to every prediction
 

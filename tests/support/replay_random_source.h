@@ -17,14 +17,16 @@ class ReplayRandomSource : public RandomSource {
   };
 
   /// `normal` draws were recorded with this mean and standard deviation, which are taken out again.
-  ReplayRandomSource(double normal_mean, double normal_std) : normal_mean_(normal_mean), normal_std_(normal_std) {}
+  ReplayRandomSource(double normal_mean, double normal_std)
+      : normal_mean_(normal_mean), normal_std_(normal_std) {}
 
   void push(Draw draw) { draws_.push_back(std::move(draw)); }
   bool empty() const { return draws_.empty(); }
 
   at::Tensor normal(const DrawKey& key, at::IntArrayRef shape) override;
   at::Tensor uniform(const DrawKey& key, at::IntArrayRef shape) override;
-  at::Tensor integers(const DrawKey& key, int64_t low, int64_t high, at::IntArrayRef shape) override;
+  at::Tensor integers(const DrawKey& key, int64_t low, int64_t high,
+                      at::IntArrayRef shape) override;
 
  private:
   Draw pop(const DrawKey& key, at::IntArrayRef shape, std::initializer_list<const char*> functions);

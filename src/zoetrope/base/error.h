@@ -1,5 +1,6 @@
 // Errors of every layer. Messages follow one grammar: `where: what must hold, but got what; hint`.
-// Context is added on the way up with std::throw_with_nested; only main catches and prints the chain.
+// Context is added on the way up with std::throw_with_nested; only main catches and prints the
+// chain.
 #pragma once
 
 #include <exception>

@@ -2,11 +2,11 @@
 
 #include <cerrno>
 #include <cstring>
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <fstream>
 #include <sstream>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include "zoetrope/base/error.h"
 
@@ -16,10 +16,14 @@ namespace fs = std::filesystem;
 std::string read_file(const fs::path& path) {
   if (fs::is_directory(path)) fail("{}: must be a file, but is a folder", path.string());
   std::ifstream stream(path, std::ios::binary);
-  if (!stream) fail("{}: must be a readable file, but cannot be opened: {}", path.string(), std::strerror(errno));
+  if (!stream)
+    fail("{}: must be a readable file, but cannot be opened: {}", path.string(),
+         std::strerror(errno));
   std::ostringstream bytes;
   bytes << stream.rdbuf();
-  if (stream.bad()) fail("{}: must be a readable file, but reading failed: {}", path.string(), std::strerror(errno));
+  if (stream.bad())
+    fail("{}: must be a readable file, but reading failed: {}", path.string(),
+         std::strerror(errno));
   return std::move(bytes).str();
 }
 
@@ -35,11 +39,13 @@ AtomicFile::~AtomicFile() {
 
 void AtomicFile::commit() {
   const int descriptor = open(temporary_.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) fail("{}: cannot be opened again to flush it: {}", temporary_.string(), std::strerror(errno));
+  if (descriptor < 0)
+    fail("{}: cannot be opened again to flush it: {}", temporary_.string(), std::strerror(errno));
   const bool flushed = fsync(descriptor) == 0;
   const int flush_errno = errno;
   close(descriptor);
-  if (!flushed) fail("{}: cannot be flushed to disk: {}", path_.string(), std::strerror(flush_errno));
+  if (!flushed)
+    fail("{}: cannot be flushed to disk: {}", path_.string(), std::strerror(flush_errno));
   std::error_code error;
   fs::rename(temporary_, path_, error);
   if (error) fail("{}: cannot be put in place: {}", path_.string(), error.message());
@@ -52,7 +58,9 @@ void write_file_atomically(const fs::path& path, std::string_view bytes) {
   if (!stream) fail("{}: cannot be created: {}", path.string(), std::strerror(errno));
   stream.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   stream.close();
-  if (!stream) fail("{}: {} could not be written: {}", path.string(), format_bytes(bytes.size()), std::strerror(errno));
+  if (!stream)
+    fail("{}: {} could not be written: {}", path.string(), format_bytes(bytes.size()),
+         std::strerror(errno));
   file.commit();
 }
 

@@ -1,4 +1,5 @@
-// Lines for the person at the console, on standard error. Structured metrics go to tracking/, not here.
+// Lines for the person at the console, on standard error. Structured metrics go to tracking/, not
+// here.
 #pragma once
 
 #include <string_view>
@@ -7,7 +8,8 @@
 
 namespace zoetrope {
 
-/// Prints `message` and a newline to standard error in one write, so that threads and ranks do not mix within a line.
+/// Prints `message` and a newline to standard error in one write, so that threads and ranks do not
+/// mix within a line.
 void log_line(std::string_view message);
 
 /// log_line with formatting.

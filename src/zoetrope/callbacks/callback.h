@@ -1,5 +1,6 @@
-// Hooks of the training loop. A callback sees the method, the tracker and the step; the trainer knows no concrete
-// callback. Source: the training architecture document's callbacks; FastVideo train/callbacks/callback.py.
+// Hooks of the training loop. A callback sees the method, the tracker and the step; the trainer
+// knows no concrete callback. Source: the training architecture document's callbacks; FastVideo
+// train/callbacks/callback.py.
 #pragma once
 
 #include <filesystem>
@@ -17,10 +18,11 @@ namespace zoetrope {
 /// What a callback is built from, beside its own config.
 struct CallbackContext {
   std::filesystem::path output_dir;
-  std::filesystem::path pipeline_folder;  ///< where validation finds VAE, text encoder and tokenizer
+  std::filesystem::path
+      pipeline_folder;  ///< where validation finds VAE, text encoder and tokenizer
   at::Device device = at::kCPU;
-  DataConfig data;                        ///< training.data
-  std::optional<double> flow_shift;       ///< pipeline.flow_shift
+  DataConfig data;                   ///< training.data
+  std::optional<double> flow_shift;  ///< pipeline.flow_shift
 };
 
 /// The run as callbacks see it. `step` is the number of finished optimizer steps.
@@ -28,7 +30,8 @@ struct RunState {
   TrainingMethod& method;
   Tracker& tracker;
   int64_t step = 0;
-  /// The student's averaged weights, once they exist: set by the EMA callback, used by validation and by the export.
+  /// The student's averaged weights, once they exist: set by the EMA callback, used by validation
+  /// and by the export.
   ExponentialMovingAverage* average = nullptr;
 };
 
@@ -43,7 +46,8 @@ class Callback {
  public:
   virtual ~Callback() = default;
   virtual void on_train_start(RunState& /*run*/) {}
-  virtual void on_before_optimizer_step(RunState& /*run*/, std::vector<OptimizerUpdate>& /*updates*/) {}
+  virtual void on_before_optimizer_step(RunState& /*run*/,
+                                        std::vector<OptimizerUpdate>& /*updates*/) {}
   virtual void on_training_step_end(RunState& /*run*/) {}
   /// Called at the start (step 0) and after every step; validates when it is due.
   virtual void on_validation_begin(RunState& /*run*/) {}

@@ -14,8 +14,9 @@ struct EmaConfig {
   static void describe(config::Schema<EmaConfig>& schema);
 };
 
-/// From step `start_iter` on: at the first such step the average becomes a copy of the weights, then average = decay
-/// average + (1 - decay) weights after every step. Validation and the export use it once it has started.
+/// From step `start_iter` on: at the first such step the average becomes a copy of the weights,
+/// then average = decay average + (1 - decay) weights after every step. Validation and the export
+/// use it once it has started.
 class EmaCallback : public Callback {
  public:
   EmaCallback(const EmaConfig& config, const CallbackContext& context);

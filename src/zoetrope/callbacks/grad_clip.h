@@ -1,4 +1,5 @@
-// Clipping by the global gradient norm, and its log. Source: Pascanu et al. 2013; FastVideo callbacks/grad_clip.py.
+// Clipping by the global gradient norm, and its log. Source: Pascanu et al. 2013; FastVideo
+// callbacks/grad_clip.py.
 #pragma once
 
 #include "zoetrope/callbacks/callback.h"
@@ -13,8 +14,9 @@ struct GradNormClipConfig {
   static void describe(config::Schema<GradNormClipConfig>& schema);
 };
 
-/// Scales the gradients of each stepping role by min(1, max_grad_norm / (norm + 1e-6)); the scaling itself happens in
-/// the optimizer's pass. Logs `grad_norm/<role>`, and `grad_norm/<role>/<module>` per block when asked to.
+/// Scales the gradients of each stepping role by min(1, max_grad_norm / (norm + 1e-6)); the scaling
+/// itself happens in the optimizer's pass. Logs `grad_norm/<role>`, and `grad_norm/<role>/<module>`
+/// per block when asked to.
 class GradNormClipCallback : public Callback {
  public:
   GradNormClipCallback(const GradNormClipConfig& config, const CallbackContext& context);

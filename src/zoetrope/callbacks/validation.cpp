@@ -36,64 +36,78 @@ DataConfig loss_data(const ValidationConfig& config, DataConfig data) {
 std::vector<std::string> pipelines_not_built() {
   const std::string wan = "fastvideo.pipelines.basic.wan.";
   const std::string matrixgame = "fastvideo.pipelines.basic.matrixgame2.";
-  return {wan + "wan_dmd_pipeline.WanDMDPipeline",
-          wan + "wan_causal_pipeline.WanCausalPipeline",
-          wan + "wan_causal_dmd_pipeline.WanCausalDMDPipeline",
-          wan + "wan_i2v_pipeline.WanImageToVideoPipeline",
-          matrixgame + "matrixgame2_i2v_pipeline.MatrixGame2I2VPipeline",
-          matrixgame + "matrixgame2_causal_dmd_pipeline.MatrixGame2CausalDMDPipeline",
-          "fastvideo.pipelines.basic.turbodiffusion.turbodiffusion_pipeline.TurboDiffusionPipeline"};
+  return {
+      wan + "wan_dmd_pipeline.WanDMDPipeline",
+      wan + "wan_causal_pipeline.WanCausalPipeline",
+      wan + "wan_causal_dmd_pipeline.WanCausalDMDPipeline",
+      wan + "wan_i2v_pipeline.WanImageToVideoPipeline",
+      matrixgame + "matrixgame2_i2v_pipeline.MatrixGame2I2VPipeline",
+      matrixgame + "matrixgame2_causal_dmd_pipeline.MatrixGame2CausalDMDPipeline",
+      "fastvideo.pipelines.basic.turbodiffusion.turbodiffusion_pipeline.TurboDiffusionPipeline"};
 }
 
 void describe_sampling(config::Schema<ValidationConfig>& schema) {
   schema.field("sampling_steps", &ValidationConfig::sampling_steps,
                "Numbers of sampling steps; one pass over the prompts for each.");
   schema.field("guidance_scale", &ValidationConfig::guidance_scale,
-               "Scale of classifier-free guidance; null for the preset of Wan 2.1 1.3B, 3.0. 1 switches it off.");
+               "Scale of classifier-free guidance; null for the preset of Wan 2.1 1.3B, 3.0. 1 "
+               "switches it off.");
   schema.field("num_frames", &ValidationConfig::num_frames,
                "Pixel frames; null for those of training, 4 (num_latent_t - 1) + 1.");
-  schema.field("num_videos_per_prompt", &ValidationConfig::num_videos_per_prompt, "Videos of each prompt.",
-               config::at_least(1));
-  schema.field("fps", &ValidationConfig::fps, "Frames per second of the files.", config::greater_than(0.0));
-  schema.field("sampler", &ValidationConfig::sampler, "Sampler.", config::one_of({"unipc", "euler"}));
-  schema.field("negative_prompt", &ValidationConfig::negative_prompt, "What guidance steers away from.");
+  schema.field("num_videos_per_prompt", &ValidationConfig::num_videos_per_prompt,
+               "Videos of each prompt.", config::at_least(1));
+  schema.field("fps", &ValidationConfig::fps, "Frames per second of the files.",
+               config::greater_than(0.0));
+  schema.field("sampler", &ValidationConfig::sampler, "Sampler.",
+               config::one_of({"unipc", "euler"}));
+  schema.field("negative_prompt", &ValidationConfig::negative_prompt,
+               "What guidance steers away from.");
 }
 
 }  // namespace
 
 void ValidationConfig::describe(config::Schema<ValidationConfig>& schema) {
-  schema.field("pipeline_target", &ValidationConfig::pipeline_target, "Inference pipeline of the videos.",
-               config::one_of({"fastvideo.pipelines.basic.wan.wan_pipeline.WanPipeline", "WanPipeline"},
-                              pipelines_not_built()));
+  schema.field(
+      "pipeline_target", &ValidationConfig::pipeline_target, "Inference pipeline of the videos.",
+      config::one_of({"fastvideo.pipelines.basic.wan.wan_pipeline.WanPipeline", "WanPipeline"},
+                     pipelines_not_built()));
   schema.required("dataset_file", &ValidationConfig::dataset_file,
                   "JSON file of prompts: `{\"data\": [{\"caption\": ...}, ...]}`.");
-  schema.field("every_steps", &ValidationConfig::every_steps, "Steps between validations; 0 or less: none.");
-  schema.field("run_at_start", &ValidationConfig::run_at_start, "Validate before the first step, too.");
+  schema.field("every_steps", &ValidationConfig::every_steps,
+               "Steps between validations; 0 or less: none.");
+  schema.field("run_at_start", &ValidationConfig::run_at_start,
+               "Validate before the first step, too.");
   describe_sampling(schema);
   schema.field("output_dir", &ValidationConfig::output_dir,
                "Folder of videos and contact sheets; null for training.checkpoint.output_dir.");
-  schema.field("loss_data_path", &ValidationConfig::loss_data_path,
-               "Data of the validation loss, best held out of training; null for the training data.");
-  schema.field("loss_num_samples", &ValidationConfig::loss_num_samples, "Samples of the validation loss; 0: no loss.",
-               config::at_least(0));
+  schema.field(
+      "loss_data_path", &ValidationConfig::loss_data_path,
+      "Data of the validation loss, best held out of training; null for the training data.");
+  schema.field("loss_num_samples", &ValidationConfig::loss_num_samples,
+               "Samples of the validation loss; 0: no loss.", config::at_least(0));
   schema.field("loss_num_timestep_bins", &ValidationConfig::loss_num_timestep_bins,
-               "Equal bins of [0, 1000]; the loss is taken in the middle of each.", config::at_least(0));
+               "Equal bins of [0, 1000]; the loss is taken in the middle of each.",
+               config::at_least(0));
   schema.not_built("sampling_timesteps", "few-step sampling");
   schema.not_built("overlay_actions", "videos that actions steer");
   schema.not_built("keyboard_value_scale", "videos that actions steer");
   schema.not_built("metrics", "quality metrics of the videos");
   schema.not_built("attn_qat_infer", "quantised attention");
-  schema.without_effect("use_validation_media_conditioning", "text-to-video has no media to start from");
+  schema.without_effect("use_validation_media_conditioning",
+                        "text-to-video has no media to start from");
   for (const char* key : {"offload_training_state", "unload_pipeline_after_validation"}) {
-    schema.without_effect(key, "validation shares the student's weights and frees the text encoder by itself");
+    schema.without_effect(
+        key, "validation shares the student's weights and frees the text encoder by itself");
   }
 }
 
-ValidationCallback::ValidationCallback(const ValidationConfig& config, const CallbackContext& context)
+ValidationCallback::ValidationCallback(const ValidationConfig& config,
+                                       const CallbackContext& context)
     : config_(config),
       context_(context),
       prompts_(read_validation_prompts(config.dataset_file)),
-      loss_({loss_data(config, context.data), config.loss_num_samples, config.loss_num_timestep_bins}) {}
+      loss_({loss_data(config, context.data), config.loss_num_samples,
+             config.loss_num_timestep_bins}) {}
 
 bool ValidationCallback::due(int64_t step) const {
   if (config_.every_steps <= 0 || step % config_.every_steps != 0) return false;
@@ -116,7 +130,8 @@ VideoOptions ValidationCallback::video_options(int64_t num_steps) const {
   options.seed = context_.data.seed;
   options.negative_prompt = config_.negative_prompt;
   options.sampling.num_steps = num_steps;
-  options.sampling.sampler = config_.sampler == "euler" ? SamplerKind::kFlowMatchEuler : SamplerKind::kUniPc;
+  options.sampling.sampler =
+      config_.sampler == "euler" ? SamplerKind::kFlowMatchEuler : SamplerKind::kUniPc;
   if (config_.guidance_scale) options.sampling.guidance_scale = *config_.guidance_scale;
   if (context_.flow_shift) options.sampling.flow_shift = *context_.flow_shift;
   return options;
@@ -130,7 +145,8 @@ void ValidationCallback::sample_videos(RunState& run, int64_t num_steps) {
 
   const std::filesystem::path folder = config_.output_dir.value_or(context_.output_dir.string());
   std::filesystem::create_directories(folder);
-  const std::string name = fmt::format("validation_step_{}_inference_steps_{}", run.step, num_steps);
+  const std::string name =
+      fmt::format("validation_step_{}_inference_steps_{}", run.step, num_steps);
   const VideoOptions options = video_options(num_steps);
   const DenoisingNetwork network = run.method.student().denoising_network();
   std::vector<std::vector<media::Frame>> videos;
@@ -140,7 +156,8 @@ void ValidationCallback::sample_videos(RunState& run, int64_t num_steps) {
       videos.push_back(generator_->generate(network, {prompt.caption, index}, options));
       const auto path = folder / fmt::format("{}_rank_0_video_{}.mp4", name, index);
       media::write_video(path, videos.back(), {.fps = config_.fps});
-      run.tracker.log_video(run.step, fmt::format("validation_videos_{}_steps/{}", num_steps, index), path,
+      run.tracker.log_video(run.step,
+                            fmt::format("validation_videos_{}_steps/{}", num_steps, index), path,
                             prompt.caption, config_.fps);
     }
   }

@@ -1,5 +1,5 @@
-// Periodic validation: videos sampled for fixed prompts from fixed noise, and the loss at fixed noise and timesteps.
-// Source: FastVideo train/callbacks/validation.py (keys, file names).
+// Periodic validation: videos sampled for fixed prompts from fixed noise, and the loss at fixed
+// noise and timesteps. Source: FastVideo train/callbacks/validation.py (keys, file names).
 #pragma once
 
 #include <optional>
@@ -31,8 +31,9 @@ struct ValidationConfig {
   static void describe(config::Schema<ValidationConfig>& schema);
 };
 
-/// Runs with the averaged weights once there are any. Writes `validation_step_<step>_inference_steps_<n>_rank_0_video_
-/// <i>.mp4` and one contact sheet PNG per pass into the output folder, and logs them and the losses.
+/// Runs with the averaged weights once there are any. Writes
+/// `validation_step_<step>_inference_steps_<n>_rank_0_video_ <i>.mp4` and one contact sheet PNG per
+/// pass into the output folder, and logs them and the losses.
 class ValidationCallback : public Callback {
  public:
   ValidationCallback(const ValidationConfig& config, const CallbackContext& context);

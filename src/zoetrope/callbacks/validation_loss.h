@@ -1,5 +1,5 @@
-// The flow-matching loss of fixed samples at fixed noise and fixed timesteps: comparable from step to step and from run
-// to run, which the training loss (random timesteps) is not.
+// The flow-matching loss of fixed samples at fixed noise and fixed timesteps: comparable from step
+// to step and from run to run, which the training loss (random timesteps) is not.
 #pragma once
 
 #include <memory>
@@ -12,7 +12,7 @@ namespace zoetrope {
 class ValidationLoss {
  public:
   struct Options {
-    DataConfig data;               ///< where the samples come from; the first ones of its keyed order
+    DataConfig data;  ///< where the samples come from; the first ones of its keyed order
     int64_t num_samples = 0;
     int64_t num_timestep_bins = 0;
   };
@@ -20,8 +20,9 @@ class ValidationLoss {
   /// Reads the samples at the first measure().
   explicit ValidationLoss(Options options) : options_(std::move(options)) {}
 
-  /// Mean squared error of the velocity at the middle of each timestep bin, by the name `validation/loss/t<middle>`, and
-  /// their mean as `validation/loss`. The noise of a sample is the one that the run's random source gives it.
+  /// Mean squared error of the velocity at the middle of each timestep bin, by the name
+  /// `validation/loss/t<middle>`, and their mean as `validation/loss`. The noise of a sample is the
+  /// one that the run's random source gives it.
   std::vector<Metric> measure(ModelBase& model);
 
  private:

@@ -8,18 +8,21 @@
 namespace zoetrope {
 
 std::vector<ValidationPrompt> read_validation_prompts(const std::filesystem::path& path) {
-  const nlohmann::json document = nlohmann::json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json document =
+      nlohmann::json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
   if (!document.is_object() || !document.contains("data") || !document["data"].is_array()) {
     fail<DataError>("{}: must be a JSON object with a list named data, but is not", path.string());
   }
   std::vector<ValidationPrompt> prompts;
   for (const nlohmann::json& item : document["data"]) {
     if (!item.is_object() || !item.contains("caption") || !item["caption"].is_string()) {
-      fail<DataError>("{}: data[{}]: must have a caption, but has none", path.string(), prompts.size());
+      fail<DataError>("{}: data[{}]: must have a caption, but has none", path.string(),
+                      prompts.size());
     }
     prompts.push_back({item["caption"].get<std::string>()});
   }
-  if (prompts.empty()) fail<DataError>("{}: must have at least one item in data, but has none", path.string());
+  if (prompts.empty())
+    fail<DataError>("{}: must have at least one item in data, but has none", path.string());
   return prompts;
 }
 

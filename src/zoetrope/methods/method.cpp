@@ -17,7 +17,8 @@ bool RoleModels::contains(const std::string& role) const {
   return false;
 }
 
-ModelBase& RoleModels::require(const std::string& role, bool trainable, const std::string& method) const {
+ModelBase& RoleModels::require(const std::string& role, bool trainable,
+                               const std::string& method) const {
   for (const auto& [name, model] : models_) {
     if (name != role) continue;
     if (model->trainable() != trainable) {
@@ -26,13 +27,16 @@ ModelBase& RoleModels::require(const std::string& role, bool trainable, const st
     }
     return *model;
   }
-  fail<ConfigError>("models: {} needs the role '{}', but the config has none; add models.{}", method, role, role);
+  fail<ConfigError>("models: {} needs the role '{}', but the config has none; add models.{}",
+                    method, role, role);
 }
 
-RoleOptimizer::RoleOptimizer(std::string role, ModelBase& model, const OptimizerConfig& config, int64_t max_train_steps)
+RoleOptimizer::RoleOptimizer(std::string role, ModelBase& model, const OptimizerConfig& config,
+                             int64_t max_train_steps)
     : role_(std::move(role)),
       model_(model),
-      adamw_(model.parameters(), AdamWOptions{config.betas.first, config.betas.second, config.weight_decay}),
+      adamw_(model.parameters(),
+             AdamWOptions{config.betas.first, config.betas.second, config.weight_decay}),
       schedule_(config, max_train_steps) {}
 
 void RoleOptimizer::step(double gradient_scale) {
@@ -41,10 +45,12 @@ void RoleOptimizer::step(double gradient_scale) {
 }
 
 TrainingMethod::TrainingMethod(MethodContext context)
-    : context_(std::move(context)), student_(&context_.roles.require("student", true, "training")) {}
+    : context_(std::move(context)),
+      student_(&context_.roles.require("student", true, "training")) {}
 
 void TrainingMethod::backward(const StepOutput& output, int64_t num_accumulation_rounds) {
-  for (const auto& [model, objective] : output.objectives) model->backward(objective, num_accumulation_rounds);
+  for (const auto& [model, objective] : output.objectives)
+    model->backward(objective, num_accumulation_rounds);
 }
 
 }  // namespace zoetrope

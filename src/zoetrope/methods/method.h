@@ -1,5 +1,6 @@
-// A training method: owns the roles, computes losses, and says which optimizers step. Knows no concrete model, no file
-// and no trainer. Source: the training architecture document's TrainingMethod; FastVideo train/methods/base.py.
+// A training method: owns the roles, computes losses, and says which optimizers step. Knows no
+// concrete model, no file and no trainer. Source: the training architecture document's
+// TrainingMethod; FastVideo train/methods/base.py.
 #pragma once
 
 #include <memory>
@@ -21,7 +22,9 @@ class RoleModels {
   bool contains(const std::string& role) const;
   /// Throws ConfigError naming the method when the role is missing or wrongly trainable.
   ModelBase& require(const std::string& role, bool trainable, const std::string& method) const;
-  const std::vector<std::pair<std::string, std::unique_ptr<ModelBase>>>& all() const { return models_; }
+  const std::vector<std::pair<std::string, std::unique_ptr<ModelBase>>>& all() const {
+    return models_;
+  }
 
  private:
   std::vector<std::pair<std::string, std::unique_ptr<ModelBase>>> models_;
@@ -32,21 +35,25 @@ struct MethodContext {
   RoleModels roles;
   OptimizerConfig optimizer;
   int64_t max_train_steps = 0;
-  bool precondition_outputs = false;  ///< training.model.precondition_outputs: the loss is taken in x0
-  RandomSource* random = nullptr;     ///< borrowed
+  bool precondition_outputs =
+      false;                       ///< training.model.precondition_outputs: the loss is taken in x0
+  RandomSource* random = nullptr;  ///< borrowed
 };
 
-/// A trained role: its parameters, optimizer and learning-rate schedule. The schedule counts this role's own updates.
+/// A trained role: its parameters, optimizer and learning-rate schedule. The schedule counts this
+/// role's own updates.
 class RoleOptimizer {
  public:
-  RoleOptimizer(std::string role, ModelBase& model, const OptimizerConfig& config, int64_t max_train_steps);
+  RoleOptimizer(std::string role, ModelBase& model, const OptimizerConfig& config,
+                int64_t max_train_steps);
 
   const std::string& role() const { return role_; }
   ModelBase& model() { return model_; }
   AdamW& adamw() { return adamw_; }
   double learning_rate() const { return schedule_.learning_rate(num_updates_); }
   int64_t num_updates() const { return num_updates_; }
-  /// One AdamW step with the gradients scaled by `gradient_scale` (clipping), then the schedule advances.
+  /// One AdamW step with the gradients scaled by `gradient_scale` (clipping), then the schedule
+  /// advances.
   void step(double gradient_scale);
 
  private:
@@ -57,11 +64,14 @@ class RoleOptimizer {
   int64_t num_updates_ = 0;
 };
 
-/// What one micro-batch gave. Tensors are scalars on the device; nothing is copied to the host here.
+/// What one micro-batch gave. Tensors are scalars on the device; nothing is copied to the host
+/// here.
 struct StepOutput {
-  std::vector<std::pair<std::string, at::Tensor>> losses;  ///< `total_loss` first; logged, averaged over accumulation
+  std::vector<std::pair<std::string, at::Tensor>>
+      losses;  ///< `total_loss` first; logged, averaged over accumulation
   std::vector<std::pair<std::string, double>> metrics;
-  std::vector<std::pair<ModelBase*, at::Tensor>> objectives;  ///< what is backpropagated, and through which model
+  std::vector<std::pair<ModelBase*, at::Tensor>>
+      objectives;          ///< what is backpropagated, and through which model
   int64_t num_tokens = 0;  ///< that the student processed
 };
 

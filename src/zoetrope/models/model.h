@@ -1,6 +1,7 @@
-// A model: one network of one role (student, teacher, critic) with its noise schedule, and the primitives that methods
-// are made of. Knows no algorithm, no optimizer and no file but its own pipeline folder.
-// Source: the training architecture document's ModelBase; FastVideo train/models/base.py.
+// A model: one network of one role (student, teacher, critic) with its noise schedule, and the
+// primitives that methods are made of. Knows no algorithm, no optimizer and no file but its own
+// pipeline folder. Source: the training architecture document's ModelBase; FastVideo
+// train/models/base.py.
 #pragma once
 
 #include <filesystem>
@@ -23,19 +24,21 @@ namespace zoetrope {
 struct ModelContext {
   at::Device device = at::kCPU;
   at::ScalarType compute_dtype = at::kFloat;
-  TimestepDensityOptions timestep_density;          ///< density of SFT timesteps (training.model.*)
+  TimestepDensityOptions timestep_density;  ///< density of SFT timesteps (training.model.*)
   std::optional<std::string> gradient_checkpointing;  ///< `full`, or none
-  int64_t num_latent_frames = 0;                    ///< training.data.num_latent_t
-  int64_t num_height = 0;                           ///< pixels
-  int64_t num_width = 0;                            ///< pixels
-  RandomSource* random = nullptr;                   ///< borrowed; outlives the models
+  int64_t num_latent_frames = 0;                      ///< training.data.num_latent_t
+  int64_t num_height = 0;                             ///< pixels
+  int64_t num_width = 0;                              ///< pixels
+  RandomSource* random = nullptr;                     ///< borrowed; outlives the models
 };
 
-/// Where prepare_batch takes its latents from: the data, or zeros of the configured size (data-free methods).
+/// Where prepare_batch takes its latents from: the data, or zeros of the configured size (data-free
+/// methods).
 enum class LatentsSource { kData, kZeros };
 
 /// The network as inference sees it: (noisy_BCTHW, timestep_B, text_BLD) -> velocity_BCTHW.
-using DenoisingNetwork = std::function<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&)>;
+using DenoisingNetwork =
+    std::function<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&)>;
 
 class ModelBase {
  public:
@@ -46,25 +49,30 @@ class ModelBase {
   /// The pipeline folder that the weights came from.
   virtual const std::filesystem::path& pipeline_folder() const = 0;
 
-  /// Reads what only the student needs (latent statistics of the VAE). Called once, before the first batch.
+  /// Reads what only the student needs (latent statistics of the VAE). Called once, before the
+  /// first batch.
   virtual void init_preprocessors() = 0;
   /// The parquet columns that prepare_batch needs: `t2v` or `text_only`.
   virtual std::string data_type() const = 0;
 
-  /// Moves `raw` to the device, normalises latents, draws noise and timesteps (keyed by sample), and mixes them.
+  /// Moves `raw` to the device, normalises latents, draws noise and timesteps (keyed by sample),
+  /// and mixes them.
   virtual TrainingBatch prepare_batch(const Batch& raw, LatentsSource source) = 0;
-  /// The network's prediction of the velocity noise - clean at `timestep` ([B], or [B, T] where the model has
-  /// per-frame timesteps), BTCHW in and out, compute dtype out.
+  /// The network's prediction of the velocity noise - clean at `timestep` ([B], or [B, T] where the
+  /// model has per-frame timesteps), BTCHW in and out, compute dtype out.
   virtual at::Tensor predict_noise(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
                                    const Conditioning& conditioning) = 0;
   /// Tokens that the network processes for latents of this shape.
   virtual int64_t num_tokens(at::IntArrayRef latents_BTCHW_shape) const = 0;
   /// The network for sampling, with the weights of the moment; valid as long as the model.
   virtual DenoisingNetwork denoising_network() = 0;
-  /// Writes a whole Diffusers folder: the source's other components and `weights` as the transformer.
-  virtual void export_pipeline(const std::filesystem::path& folder, const NamedTensors& weights) const = 0;
+  /// Writes a whole Diffusers folder: the source's other components and `weights` as the
+  /// transformer.
+  virtual void export_pipeline(const std::filesystem::path& folder,
+                               const NamedTensors& weights) const = 0;
 
-  /// (1 - sigma) clean + sigma noise with the schedule's sigma nearest to `timestep` ([B] or [B, T]).
+  /// (1 - sigma) clean + sigma noise with the schedule's sigma nearest to `timestep` ([B] or [B,
+  /// T]).
   virtual at::Tensor add_noise(const at::Tensor& clean_BTCHW, const at::Tensor& noise_BTCHW,
                                const at::Tensor& timestep) const = 0;
   /// predict_noise, converted to the clean latents.

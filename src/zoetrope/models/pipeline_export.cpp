@@ -12,9 +12,11 @@ constexpr uintmax_t kMinLinkedBytes = 16 << 20;
 
 }  // namespace
 
-void copy_pipeline_folder(const fs::path& source, const fs::path& target, const std::string& replaced_component) {
+void copy_pipeline_folder(const fs::path& source, const fs::path& target,
+                          const std::string& replaced_component) {
   fs::create_directories(target);
-  for (auto entry = fs::recursive_directory_iterator(source, fs::directory_options::follow_directory_symlink);
+  for (auto entry = fs::recursive_directory_iterator(
+           source, fs::directory_options::follow_directory_symlink);
        entry != fs::recursive_directory_iterator(); ++entry) {
     const fs::path relative = fs::relative(entry->path(), source);
     if (entry->is_directory()) {
@@ -31,8 +33,11 @@ void copy_pipeline_folder(const fs::path& source, const fs::path& target, const 
     fs::remove(copy, error);
     const bool linked = fs::file_size(original) >= kMinLinkedBytes;
     if (linked) fs::create_hard_link(original, copy, error);
-    if (!linked || error) fs::copy_file(original, copy, fs::copy_options::overwrite_existing, error);
-    if (error) fail<CheckpointError>("{}: cannot be copied to {}: {}", original.string(), copy.string(), error.message());
+    if (!linked || error)
+      fs::copy_file(original, copy, fs::copy_options::overwrite_existing, error);
+    if (error)
+      fail<CheckpointError>("{}: cannot be copied to {}: {}", original.string(), copy.string(),
+                            error.message());
   }
 }
 

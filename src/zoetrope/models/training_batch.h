@@ -1,5 +1,6 @@
-// A batch as the methods see it: latents normalised, noise and timesteps drawn, conditions on the device.
-// Legend: B batch, T latent frames, C latent channels, H, W latent height and width, L text tokens, D text width.
+// A batch as the methods see it: latents normalised, noise and timesteps drawn, conditions on the
+// device. Legend: B batch, T latent frames, C latent channels, H, W latent height and width, L text
+// tokens, D text width.
 #pragma once
 
 #include <string>
@@ -11,20 +12,22 @@ namespace zoetrope {
 
 /// What the network is conditioned on. Undefined members are absent.
 struct Conditioning {
-  at::Tensor text_embedding_BLD;       ///< compute dtype, zero-padded to the text length; padding is attended to
-  at::Tensor text_attention_mask_BL;   ///< 1 for text, 0 for padding; stored with the data, unused by Wan
+  at::Tensor text_embedding_BLD;  ///< compute dtype, zero-padded to the text length; padding is
+                                  ///< attended to
+  at::Tensor
+      text_attention_mask_BL;  ///< 1 for text, 0 for padding; stored with the data, unused by Wan
 };
 
 /// Everything is on the model's device; latents, noise and timesteps are fp32.
 struct TrainingBatch {
-  at::Tensor latents_BTCHW;      ///< normalised clean latents
-  at::Tensor noise_BTCHW;        ///< standard normal
-  at::Tensor timesteps_B;        ///< in [0, 1000]
-  at::Tensor sigmas_B;           ///< in [0, 1]
+  at::Tensor latents_BTCHW;        ///< normalised clean latents
+  at::Tensor noise_BTCHW;          ///< standard normal
+  at::Tensor timesteps_B;          ///< in [0, 1000]
+  at::Tensor sigmas_B;             ///< in [0, 1]
   at::Tensor noisy_latents_BTCHW;  ///< (1 - sigma) latents + sigma noise
   Conditioning conditional;
-  Conditioning unconditional;    ///< of the negative prompt; absent unless the method asks for it
-  std::vector<int64_t> sample_indices;  ///< global index of each row, which keys its random draws
+  Conditioning unconditional;  ///< of the negative prompt; absent unless the method asks for it
+  std::vector<int64_t> sample_indices;    ///< global index of each row, which keys its random draws
   std::vector<std::string> sample_names;  ///< for messages
 
   int64_t batch_size() const { return latents_BTCHW.size(0); }

@@ -19,7 +19,8 @@ namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
 PipelineSize tiny_size() {
-  PipelineSize size{"tiny", "a few million parameters, for tests and the quickstart", {}, {}, {}, 3.0};
+  PipelineSize size{"tiny", "a few million parameters, for tests and the quickstart", {}, {}, {},
+                    3.0};
   size.transformer.num_attention_heads = 4;
   size.transformer.attention_head_dim = 32;
   size.transformer.ffn_dim = 256;
@@ -27,7 +28,8 @@ PipelineSize tiny_size() {
   size.transformer.text_dim = 64;
   size.vae.base_dim = size.vae.decoder_base_dim = 8;
   size.vae.num_res_blocks = 1;
-  size.text_encoder = {.vocab_size = 2700, .d_model = 64, .d_kv = 16, .d_ff = 128, .num_layers = 2, .num_heads = 4};
+  size.text_encoder = {
+      .vocab_size = 2700, .d_model = 64, .d_kv = 16, .d_ff = 128, .num_layers = 2, .num_heads = 4};
   return size;
 }
 
@@ -65,10 +67,12 @@ std::vector<TensorSpec> transformer_specs(const WanTransformerConfig& config) {
 }
 
 template <class InitialValue>
-std::vector<PendingTensor> pending_tensors(const std::vector<TensorSpec>& specs, c10::ScalarType dtype,
+std::vector<PendingTensor> pending_tensors(const std::vector<TensorSpec>& specs,
+                                           c10::ScalarType dtype,
                                            const InitialValue& initial_value) {
   std::vector<PendingTensor> tensors;
-  for (const TensorSpec& spec : specs) tensors.push_back({spec, dtype, [=] { return initial_value(spec).to(dtype); }});
+  for (const TensorSpec& spec : specs)
+    tensors.push_back({spec, dtype, [=] { return initial_value(spec).to(dtype); }});
   return tensors;
 }
 
@@ -80,10 +84,14 @@ void write_json(const fs::path& path, const ordered_json& json) {
 void write_component(const fs::path& folder, const std::string& component, const PipelineSize& size,
                      const RandomPipelineOptions& options) {
   const auto random = std::make_shared<KeyedRandomSource>(options.seed);
-  const auto plain = [random](const TensorSpec& spec) { return plain_initial_value(spec, *random); };
+  const auto plain = [random](const TensorSpec& spec) {
+    return plain_initial_value(spec, *random);
+  };
   if (component == "transformer") {
     write_json(folder / component / "config.json", to_json(size.transformer));
-    const auto wan = [random](const TensorSpec& spec) { return wan_transformer_initial_value(spec, *random); };
+    const auto wan = [random](const TensorSpec& spec) {
+      return wan_transformer_initial_value(spec, *random);
+    };
     write_weight_folder(folder / component, "diffusion_pytorch_model",
                         pending_tensors(transformer_specs(size.transformer), options.dtype, wan));
   } else if (component == "vae") {
@@ -92,10 +100,12 @@ void write_component(const fs::path& folder, const std::string& component, const
                         pending_tensors(WanVae::weight_specs(size.vae), options.dtype, plain));
   } else if (component == "text_encoder") {
     write_json(folder / component / "config.json", to_json(size.text_encoder));
-    write_weight_folder(folder / component, "model",
-                        pending_tensors(Umt5Encoder::weight_specs(size.text_encoder), options.dtype, plain));
+    write_weight_folder(
+        folder / component, "model",
+        pending_tensors(Umt5Encoder::weight_specs(size.text_encoder), options.dtype, plain));
   } else {
-    fail<ConfigError>("init: components must be of transformer, vae and text_encoder, but got '{}'", component);
+    fail<ConfigError>("init: components must be of transformer, vae and text_encoder, but got '{}'",
+                      component);
   }
 }
 
@@ -103,16 +113,22 @@ void write_component(const fs::path& folder, const std::string& component, const
 
 const std::vector<PipelineSize>& pipeline_sizes() {
   static const std::vector<PipelineSize> sizes = {
-      tiny_size(), text_to_video_1_3b(), {"wan2.1-t2v-14b", "Wan2.1-T2V-14B", {}, {}, {}, 5.0}, image_to_video_14b()};
+      tiny_size(),
+      text_to_video_1_3b(),
+      {"wan2.1-t2v-14b", "Wan2.1-T2V-14B", {}, {}, {}, 5.0},
+      image_to_video_14b()};
   return sizes;
 }
 
-void write_random_pipeline(const fs::path& folder, const PipelineSize& size, const RandomPipelineOptions& options) {
+void write_random_pipeline(const fs::path& folder, const PipelineSize& size,
+                           const RandomPipelineOptions& options) {
   if (fs::exists(folder) && !fs::is_empty(folder)) {
-    fail<CheckpointError>("{}: must not exist or be empty, but holds files; choose another folder", folder.string());
+    fail<CheckpointError>("{}: must not exist or be empty, but holds files; choose another folder",
+                          folder.string());
   }
   const bool image_to_video = size.transformer.has_image_branch();
-  ordered_json index = {{"_class_name", image_to_video ? "WanImageToVideoPipeline" : "WanPipeline"}};
+  ordered_json index = {
+      {"_class_name", image_to_video ? "WanImageToVideoPipeline" : "WanPipeline"}};
   index["scheduler"] = {"diffusers", "UniPCMultistepScheduler"};
   for (const std::string& component : options.components) {
     write_component(folder, component, size, options);

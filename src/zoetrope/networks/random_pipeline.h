@@ -1,5 +1,5 @@
-// Pipeline folders in Diffusers layout with random weights, in named sizes: for tests, benchmarks and training from
-// scratch. Sizes are those of the published config.json files.
+// Pipeline folders in Diffusers layout with random weights, in named sizes: for tests, benchmarks
+// and training from scratch. Sizes are those of the published config.json files.
 #pragma once
 
 #include <cstdint>
@@ -30,11 +30,13 @@ const std::vector<PipelineSize>& pipeline_sizes();
 struct RandomPipelineOptions {
   int64_t seed = 0;
   c10::ScalarType dtype = c10::ScalarType::BFloat16;
-  std::vector<std::string> components = {"transformer", "vae"};  ///< with weights; `text_encoder` is the third
+  std::vector<std::string> components = {"transformer",
+                                         "vae"};  ///< with weights; `text_encoder` is the third
 };
 
-/// Writes `folder`: model_index.json, the scheduler's config, and the chosen components. One tensor is in memory at a
-/// time. Throws CheckpointError when the folder exists and is not empty, ConfigError for an unknown component.
+/// Writes `folder`: model_index.json, the scheduler's config, and the chosen components. One tensor
+/// is in memory at a time. Throws CheckpointError when the folder exists and is not empty,
+/// ConfigError for an unknown component.
 void write_random_pipeline(const std::filesystem::path& folder, const PipelineSize& size,
                            const RandomPipelineOptions& options);
 

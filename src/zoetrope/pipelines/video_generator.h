@@ -1,5 +1,5 @@
-// From prompts to videos with the components of one pipeline folder; the network itself is passed in. Used by validation
-// and by `zoetrope sample`.
+// From prompts to videos with the components of one pipeline folder; the network itself is passed
+// in. Used by validation and by `zoetrope sample`.
 #pragma once
 
 #include <filesystem>
@@ -29,14 +29,15 @@ struct VideoOptions {
 
 class VideoGenerator {
  public:
-  /// Loads the VAE of `pipeline_folder` in fp32. The text encoder is loaded when prompts are new, and freed again.
-  /// Throws CheckpointError as the components do.
+  /// Loads the VAE of `pipeline_folder` in fp32. The text encoder is loaded when prompts are new,
+  /// and freed again. Throws CheckpointError as the components do.
   VideoGenerator(std::filesystem::path pipeline_folder, at::Device device);
 
-  /// Frames of one video for `request`: the same request, options and weights give the same frames. `progress` counts
-  /// sampling steps.
+  /// Frames of one video for `request`: the same request, options and weights give the same frames.
+  /// `progress` counts sampling steps.
   std::vector<media::Frame> generate(const VelocityFunction& velocity, const VideoRequest& request,
-                                     const VideoOptions& options, const SamplingProgress& progress = {});
+                                     const VideoOptions& options,
+                                     const SamplingProgress& progress = {});
   /// Embeds all of `prompts` that are new with one load of the text encoder.
   void prepare_prompts(const std::vector<std::string>& prompts);
 

@@ -16,7 +16,8 @@ c10::Device resolve_device(const std::string& name) {
   const int index = local_rank != nullptr ? std::atoi(local_rank) : 0;
   if (index >= num_devices) {
     fail<ConfigError>(
-        "training.distributed.device: cuda needs GPU {} in this process, but it sees {}; use device: cpu, or the CUDA "
+        "training.distributed.device: cuda needs GPU {} in this process, but it sees {}; use "
+        "device: cpu, or the CUDA "
         "build (ZOETROPE_VARIANT=cuda ./zt build)",
         index, num_devices);
   }

@@ -1,4 +1,5 @@
-// Devices by name. What needs CUDA's own headers is in device_cuda.cpp, which the CPU build replaces by device_stub.cpp.
+// Devices by name. What needs CUDA's own headers is in device_cuda.cpp, which the CPU build
+// replaces by device_stub.cpp.
 #pragma once
 
 #include <string>
@@ -7,8 +8,8 @@
 
 namespace zoetrope {
 
-/// `cpu`, `cuda` (this process's GPU), or `auto`: CUDA when the build and the machine have it. Throws ConfigError when
-/// CUDA is asked for and cannot be had.
+/// `cpu`, `cuda` (this process's GPU), or `auto`: CUDA when the build and the machine have it.
+/// Throws ConfigError when CUDA is asked for and cannot be had.
 c10::Device resolve_device(const std::string& name);
 
 /// GPUs that this process sees; 0 in a CPU build.

@@ -5,7 +5,9 @@
 
 namespace zoetrope {
 
-int num_cuda_devices() { return c10::cuda::device_count(); }
+int num_cuda_devices() {
+  return c10::cuda::device_count();
+}
 
 void synchronize(const c10::Device& device) {
   if (device.is_cuda()) c10::cuda::device_synchronize();

@@ -2,10 +2,14 @@
 
 namespace zoetrope {
 
-int num_cuda_devices() { return 0; }
+int num_cuda_devices() {
+  return 0;
+}
 
 void synchronize(const c10::Device& /*device*/) {}
 
-uint64_t peak_device_bytes(const c10::Device& /*device*/) { return 0; }
+uint64_t peak_device_bytes(const c10::Device& /*device*/) {
+  return 0;
+}
 
 }  // namespace zoetrope

@@ -1,4 +1,5 @@
-// Names of element types: ours (fp32, bf16, fp16), PyTorch's (float32, ...) and safetensors' (F32, ...).
+// Names of element types: ours (fp32, bf16, fp16), PyTorch's (float32, ...) and safetensors' (F32,
+// ...).
 #pragma once
 
 #include <optional>

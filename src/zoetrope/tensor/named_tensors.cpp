@@ -4,6 +4,8 @@
 
 namespace zoetrope {
 
-std::string format_shape(at::IntArrayRef shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+std::string format_shape(at::IntArrayRef shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
 
 }  // namespace zoetrope

@@ -1,4 +1,5 @@
-// Tensors by name, in a fixed order: what a network's weights look like between a file and a network.
+// Tensors by name, in a fixed order: what a network's weights look like between a file and a
+// network.
 #pragma once
 
 #include <string>

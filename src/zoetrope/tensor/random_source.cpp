@@ -24,8 +24,8 @@ at::Tensor draw_rows(int64_t seed, const DrawKey& key, at::Tensor result, const 
     return result;
   }
   if (result.size(0) != static_cast<int64_t>(key.samples.size())) {
-    fail("draw '{}': must have one row per sample ({}), but has shape {}", key.purpose, key.samples.size(),
-         format_shape(result.sizes()));
+    fail("draw '{}': must have one row per sample ({}), but has shape {}", key.purpose,
+         key.samples.size(), format_shape(result.sizes()));
   }
   for (size_t row = 0; row < key.samples.size(); ++row) {
     at::Tensor view = result[static_cast<int64_t>(row)];
@@ -38,24 +38,29 @@ at::Tensor draw_rows(int64_t seed, const DrawKey& key, at::Tensor result, const 
 
 uint64_t draw_seed(int64_t seed, std::string_view purpose, int64_t index) {
   uint64_t hash = 0xcbf29ce484222325ULL;
-  for (const char letter : purpose) hash = (hash ^ static_cast<unsigned char>(letter)) * 0x100000001b3ULL;
+  for (const char letter : purpose)
+    hash = (hash ^ static_cast<unsigned char>(letter)) * 0x100000001b3ULL;
   return mix(mix(mix(static_cast<uint64_t>(seed)) ^ hash) ^ static_cast<uint64_t>(index));
 }
 
 at::Tensor KeyedRandomSource::normal(const DrawKey& key, at::IntArrayRef shape) {
-  return draw_rows(seed_, key, at::empty(shape, at::kFloat),
-                   [](at::Tensor& rows, const at::Generator& generator) { rows.normal_(0.0, 1.0, generator); });
+  return draw_rows(
+      seed_, key, at::empty(shape, at::kFloat),
+      [](at::Tensor& rows, const at::Generator& generator) { rows.normal_(0.0, 1.0, generator); });
 }
 
 at::Tensor KeyedRandomSource::uniform(const DrawKey& key, at::IntArrayRef shape) {
-  return draw_rows(seed_, key, at::empty(shape, at::kFloat),
-                   [](at::Tensor& rows, const at::Generator& generator) { rows.uniform_(0.0, 1.0, generator); });
+  return draw_rows(
+      seed_, key, at::empty(shape, at::kFloat),
+      [](at::Tensor& rows, const at::Generator& generator) { rows.uniform_(0.0, 1.0, generator); });
 }
 
-at::Tensor KeyedRandomSource::integers(const DrawKey& key, int64_t low, int64_t high, at::IntArrayRef shape) {
-  return draw_rows(seed_, key, at::empty(shape, at::kLong), [&](at::Tensor& rows, const at::Generator& generator) {
-    rows.random_(low, high, generator);
-  });
+at::Tensor KeyedRandomSource::integers(const DrawKey& key, int64_t low, int64_t high,
+                                       at::IntArrayRef shape) {
+  return draw_rows(seed_, key, at::empty(shape, at::kLong),
+                   [&](at::Tensor& rows, const at::Generator& generator) {
+                     rows.random_(low, high, generator);
+                   });
 }
 
 }  // namespace zoetrope

@@ -1,18 +1,17 @@
 #include "zoetrope/tensor/safetensors.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fcntl.h>
 #include <limits>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <algorithm>
 #include <set>
 
 #include <ATen/ATen.h>
+#include <fcntl.h>
 #include <nlohmann/json.hpp>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/file.h"
@@ -33,46 +32,56 @@ struct MappedBytes {
 };
 
 MappedBytes map_file(const fs::path& path) {
-  if (fs::is_directory(path)) fail<CheckpointError>("{}: must be a safetensors file, but is a folder", path.string());
+  if (fs::is_directory(path))
+    fail<CheckpointError>("{}: must be a safetensors file, but is a folder", path.string());
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0) {
-    fail<CheckpointError>("{}: must be a readable safetensors file, but cannot be opened: {}", path.string(),
-                          std::strerror(errno));
+    fail<CheckpointError>("{}: must be a readable safetensors file, but cannot be opened: {}",
+                          path.string(), std::strerror(errno));
   }
   struct stat status {};
   const bool known = fstat(descriptor, &status) == 0;
   const auto size = static_cast<uint64_t>(status.st_size);
   if (!known || size < kHeaderLengthBytes) {
     close(descriptor);
-    fail<CheckpointError>("{}: must hold at least the {} bytes of a header length, but has {}", path.string(),
-                          kHeaderLengthBytes, size);
+    fail<CheckpointError>("{}: must hold at least the {} bytes of a header length, but has {}",
+                          path.string(), kHeaderLengthBytes, size);
   }
-  // Private and writable: LibTorch has no read-only tensors, and a stray write must not reach the file.
-  void* address = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, descriptor, 0);
+  // Private and writable: LibTorch has no read-only tensors, and a stray write must not reach the
+  // file.
+  void* address =
+      mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, descriptor, 0);
   const int map_errno = errno;
   close(descriptor);
-  if (address == MAP_FAILED) fail<CheckpointError>("{}: cannot be mapped: {}", path.string(), std::strerror(map_errno));
+  if (address == MAP_FAILED)
+    fail<CheckpointError>("{}: cannot be mapped: {}", path.string(), std::strerror(map_errno));
   return {std::shared_ptr<void>(address, [size](void* mapped) { munmap(mapped, size); }), size};
 }
 
-json parse_header(const fs::path& path, const char* bytes, uint64_t file_size, uint64_t& header_bytes) {
+json parse_header(const fs::path& path, const char* bytes, uint64_t file_size,
+                  uint64_t& header_bytes) {
   std::memcpy(&header_bytes, bytes, sizeof(header_bytes));
   if (header_bytes > kMaxHeaderBytes || header_bytes > file_size - kHeaderLengthBytes) {
     fail<CheckpointError>(
-        "{}: the header must fit into the file of {} bytes, but claims {} bytes; the file is truncated or not safetensors",
+        "{}: the header must fit into the file of {} bytes, but claims {} bytes; the file is "
+        "truncated or not safetensors",
         path.string(), file_size, header_bytes);
   }
   const char* begin = bytes + kHeaderLengthBytes;
   json header = json::parse(begin, begin + header_bytes, nullptr, /*allow_exceptions=*/false);
-  if (!header.is_object()) fail<CheckpointError>("{}: the header must be a JSON object, but is not", path.string());
+  if (!header.is_object())
+    fail<CheckpointError>("{}: the header must be a JSON object, but is not", path.string());
   return header;
 }
 
-SafetensorsEntry parse_entry(const fs::path& path, const std::string& name, const json& value, uint64_t data_bytes) {
-  const auto bad = [&](const std::string& what) { fail<CheckpointError>("{}: tensor '{}': {}", path.string(), name, what); };
-  if (!value.is_object() || !value.contains("dtype") || !value["dtype"].is_string() || !value.contains("shape") ||
-      !value["shape"].is_array() || !value.contains("data_offsets") || !value["data_offsets"].is_array() ||
-      value["data_offsets"].size() != 2) {
+SafetensorsEntry parse_entry(const fs::path& path, const std::string& name, const json& value,
+                             uint64_t data_bytes) {
+  const auto bad = [&](const std::string& what) {
+    fail<CheckpointError>("{}: tensor '{}': {}", path.string(), name, what);
+  };
+  if (!value.is_object() || !value.contains("dtype") || !value["dtype"].is_string() ||
+      !value.contains("shape") || !value["shape"].is_array() || !value.contains("data_offsets") ||
+      !value["data_offsets"].is_array() || value["data_offsets"].size() != 2) {
     bad("must have dtype, shape and two data_offsets, but has not");
   }
   const auto dtype_text = value["dtype"].get<std::string>();
@@ -82,56 +91,64 @@ SafetensorsEntry parse_entry(const fs::path& path, const std::string& name, cons
   const uint64_t element_bytes = c10::elementSize(*dtype);
   uint64_t num_elements = 1;
   for (const json& dim : value["shape"]) {
-    if (!dim.is_number_unsigned()) bad("its shape must be a list of non-negative integers, but is not");
+    if (!dim.is_number_unsigned())
+      bad("its shape must be a list of non-negative integers, but is not");
     const auto size = dim.get<uint64_t>();
     constexpr uint64_t kMaxElements = uint64_t{1} << 56;  // bytes and strides must fit into int64
-    if (size > kMaxElements || __builtin_mul_overflow(num_elements, size, &num_elements) || num_elements > kMaxElements) {
+    if (size > kMaxElements || __builtin_mul_overflow(num_elements, size, &num_elements) ||
+        num_elements > kMaxElements) {
       bad("its shape has too many elements");
     }
     entry.shape.push_back(static_cast<int64_t>(size));
   }
   for (const json& offset : value["data_offsets"]) {
-    if (!offset.is_number_unsigned()) bad("its data_offsets must be non-negative integers, but are not");
+    if (!offset.is_number_unsigned())
+      bad("its data_offsets must be non-negative integers, but are not");
   }
   entry.begin = value["data_offsets"][0].get<uint64_t>();
   entry.end = value["data_offsets"][1].get<uint64_t>();
   if (entry.begin > entry.end || entry.end > data_bytes) {
-    bad(fmt::format("its bytes must lie within the {} bytes of data, but are [{}, {}); the file is truncated",
-                    data_bytes, entry.begin, entry.end));
+    bad(fmt::format(
+        "its bytes must lie within the {} bytes of data, but are [{}, {}); the file is truncated",
+        data_bytes, entry.begin, entry.end));
   }
   if (entry.end - entry.begin != num_elements * element_bytes) {
-    bad(fmt::format("{} of {} needs {} bytes, but the header gives {}", format_shape(entry.shape), dtype_text,
-                    num_elements * element_bytes, entry.end - entry.begin));
+    bad(fmt::format("{} of {} needs {} bytes, but the header gives {}", format_shape(entry.shape),
+                    dtype_text, num_elements * element_bytes, entry.end - entry.begin));
   }
   return entry;
 }
 
-void check_no_overlap(const fs::path& path, const std::map<std::string, SafetensorsEntry>& entries) {
+void check_no_overlap(const fs::path& path,
+                      const std::map<std::string, SafetensorsEntry>& entries) {
   std::vector<std::pair<std::string, SafetensorsEntry>> by_offset(entries.begin(), entries.end());
   std::sort(by_offset.begin(), by_offset.end(), [](const auto& a, const auto& b) {
     return std::pair(a.second.begin, a.second.end) < std::pair(b.second.begin, b.second.end);
   });
   for (size_t i = 1; i < by_offset.size(); ++i) {
     if (by_offset[i].second.begin < by_offset[i - 1].second.end) {
-      fail<CheckpointError>("{}: tensors '{}' and '{}' must not overlap, but do", path.string(), by_offset[i - 1].first,
-                            by_offset[i].first);
+      fail<CheckpointError>("{}: tensors '{}' and '{}' must not overlap, but do", path.string(),
+                            by_offset[i - 1].first, by_offset[i].first);
     }
   }
 }
 
 uint64_t num_bytes_of(const PendingTensor& tensor) {
-  return static_cast<uint64_t>(c10::multiply_integers(tensor.spec.shape)) * c10::elementSize(tensor.dtype);
+  return static_cast<uint64_t>(c10::multiply_integers(tensor.spec.shape)) *
+         c10::elementSize(tensor.dtype);
 }
 
 std::vector<PendingTensor> pending(const NamedTensors& tensors) {
   std::vector<PendingTensor> result;
   for (const auto& [name, tensor] : tensors) {
-    result.push_back({{name, tensor.sizes().vec()}, tensor.scalar_type(), [tensor] { return tensor; }});
+    result.push_back(
+        {{name, tensor.sizes().vec()}, tensor.scalar_type(), [tensor] { return tensor; }});
   }
   return result;
 }
 
-json header_of(const std::vector<PendingTensor>& tensors, const std::map<std::string, std::string>& metadata) {
+json header_of(const std::vector<PendingTensor>& tensors,
+               const std::map<std::string, std::string>& metadata) {
   json header = json::object();
   if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
@@ -148,8 +165,10 @@ json header_of(const std::vector<PendingTensor>& tensors, const std::map<std::st
 class Descriptor {
  public:
   explicit Descriptor(const fs::path& path)
-      : path_(path), descriptor_(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)) {
-    if (descriptor_ < 0) fail<CheckpointError>("{}: cannot be created: {}", path.string(), std::strerror(errno));
+      : path_(path),
+        descriptor_(open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)) {
+    if (descriptor_ < 0)
+      fail<CheckpointError>("{}: cannot be created: {}", path.string(), std::strerror(errno));
   }
   ~Descriptor() { close(descriptor_); }
   Descriptor(const Descriptor&) = delete;
@@ -161,8 +180,8 @@ class Descriptor {
       const ssize_t written = write(descriptor_, next, std::min<uint64_t>(num_bytes, 1U << 30));
       if (written < 0 && errno == EINTR) continue;
       if (written <= 0) {
-        fail<CheckpointError>("{}: {} could not be written: {}", path_.string(), format_bytes(num_bytes),
-                              std::strerror(errno));
+        fail<CheckpointError>("{}: {} could not be written: {}", path_.string(),
+                              format_bytes(num_bytes), std::strerror(errno));
       }
       next += written;
       num_bytes -= static_cast<uint64_t>(written);
@@ -186,7 +205,8 @@ SafetensorsFile::SafetensorsFile(const fs::path& path) : path_(path) {
   const uint64_t data_bytes = mapped.size - kHeaderLengthBytes - header_bytes;
   for (const auto& [name, value] : header.items()) {
     if (name == "__metadata__") {
-      for (const auto& [key, text] : value.items()) metadata_[key] = text.is_string() ? text.get<std::string>() : text.dump();
+      for (const auto& [key, text] : value.items())
+        metadata_[key] = text.is_string() ? text.get<std::string>() : text.dump();
     } else {
       entries_.emplace(name, parse_entry(path, name, value, data_bytes));
     }
@@ -196,7 +216,8 @@ SafetensorsFile::SafetensorsFile(const fs::path& path) : path_(path) {
 
 at::Tensor SafetensorsFile::tensor(const std::string& name) const {
   const auto found = entries_.find(name);
-  if (found == entries_.end()) fail<CheckpointError>("{}: must hold tensor '{}', but does not", path_.string(), name);
+  if (found == entries_.end())
+    fail<CheckpointError>("{}: must hold tensor '{}', but does not", path_.string(), name);
   const SafetensorsEntry& entry = found->second;
   const char* address = data_ + entry.begin;
   const auto options = at::TensorOptions().dtype(entry.dtype);
@@ -207,7 +228,8 @@ at::Tensor SafetensorsFile::tensor(const std::string& name) const {
     std::memcpy(copy.data_ptr(), address, entry.end - entry.begin);
     return copy;
   }
-  return at::from_blob(const_cast<char*>(address), entry.shape, [map = map_](void*) {}, options);
+  return at::from_blob(
+      const_cast<char*>(address), entry.shape, [map = map_](void*) {}, options);
 }
 
 namespace {
@@ -216,7 +238,8 @@ namespace {
 std::vector<fs::path> find_weight_files(const fs::path& folder) {
   if (fs::is_regular_file(folder)) return {folder};
   if (!fs::is_directory(folder)) {
-    fail<CheckpointError>("{}: must be a folder with safetensors weights, but there is none", folder.string());
+    fail<CheckpointError>("{}: must be a folder with safetensors weights, but there is none",
+                          folder.string());
   }
   for (const char* stem : {"diffusion_pytorch_model", "model"}) {
     const fs::path index = folder / fmt::format("{}.safetensors.index.json", stem);
@@ -224,15 +247,18 @@ std::vector<fs::path> find_weight_files(const fs::path& folder) {
     if (fs::exists(single)) return {single};
     if (!fs::exists(index)) continue;
     const json parsed = json::parse(read_file(index), nullptr, false);
-    if (!parsed.is_object() || !parsed.contains("weight_map") || !parsed["weight_map"].is_object()) {
+    if (!parsed.is_object() || !parsed.contains("weight_map") ||
+        !parsed["weight_map"].is_object()) {
       fail<CheckpointError>("{}: must hold a weight_map, but does not", index.string());
     }
     std::set<fs::path> shards;
-    for (const auto& [name, file] : parsed["weight_map"].items()) shards.insert(folder / file.get<std::string>());
+    for (const auto& [name, file] : parsed["weight_map"].items())
+      shards.insert(folder / file.get<std::string>());
     return {shards.begin(), shards.end()};
   }
   fail<CheckpointError>(
-      "{}: must hold diffusion_pytorch_model.safetensors or model.safetensors (or their index), but holds neither",
+      "{}: must hold diffusion_pytorch_model.safetensors or model.safetensors (or their index), "
+      "but holds neither",
       folder.string());
 }
 
@@ -243,7 +269,8 @@ WeightFolder::WeightFolder(const fs::path& folder) : path_(folder) {
     files_.emplace_back(path);
     for (const auto& [name, entry] : files_.back().entries()) {
       if (!file_of_.emplace(name, files_.size() - 1).second) {
-        fail<CheckpointError>("{}: tensor '{}' must be in one shard, but is also in another", path.string(), name);
+        fail<CheckpointError>("{}: tensor '{}' must be in one shard, but is also in another",
+                              path.string(), name);
       }
     }
   }
@@ -258,7 +285,8 @@ std::vector<std::string> WeightFolder::names() const {
 
 const SafetensorsEntry& WeightFolder::entry(const std::string& name) const {
   const auto found = file_of_.find(name);
-  if (found == file_of_.end()) fail<CheckpointError>("{}: must hold tensor '{}', but does not", path_.string(), name);
+  if (found == file_of_.end())
+    fail<CheckpointError>("{}: must hold tensor '{}', but does not", path_.string(), name);
   return files_[found->second].entries().at(name);
 }
 
@@ -276,17 +304,18 @@ NamedTensors WeightFolder::load_strict(const std::vector<TensorSpec>& specs,
     if (!contains(spec.name)) {
       faults.push_back(fmt::format("missing '{}' {}", spec.name, format_shape(spec.shape)));
     } else if (entry(spec.name).shape != spec.shape) {
-      faults.push_back(fmt::format("'{}' must have shape {}, but has {}", spec.name, format_shape(spec.shape),
-                                   format_shape(entry(spec.name).shape)));
+      faults.push_back(fmt::format("'{}' must have shape {}, but has {}", spec.name,
+                                   format_shape(spec.shape), format_shape(entry(spec.name).shape)));
     }
   }
   for (const auto& [name, file] : file_of_) {
-    const bool ignored = std::find(ignored_names.begin(), ignored_names.end(), name) != ignored_names.end();
+    const bool ignored =
+        std::find(ignored_names.begin(), ignored_names.end(), name) != ignored_names.end();
     if (!wanted.contains(name) && !ignored) faults.push_back(fmt::format("unexpected '{}'", name));
   }
   if (!faults.empty()) {
-    std::string text = fmt::format("{}: the weights must match config.json, but {} tensors do not:", path_.string(),
-                                   faults.size());
+    std::string text = fmt::format("{}: the weights must match config.json, but {} tensors do not:",
+                                   path_.string(), faults.size());
     for (const std::string& fault : faults) text += "\n  " + fault;
     throw CheckpointError(text);
   }
@@ -311,8 +340,9 @@ void write_file(const fs::path& path, const std::vector<PendingTensor>& tensors,
     for (const PendingTensor& tensor : tensors) {
       const at::Tensor made = tensor.make().detach().to(at::kCPU, tensor.dtype).contiguous();
       if (made.sizes() != tensor.spec.shape) {
-        fail<CheckpointError>("{}: tensor '{}' must have shape {}, but got {}", path.string(), tensor.spec.name,
-                              format_shape(tensor.spec.shape), format_shape(made.sizes()));
+        fail<CheckpointError>("{}: tensor '{}' must have shape {}, but got {}", path.string(),
+                              tensor.spec.name, format_shape(tensor.spec.shape),
+                              format_shape(made.sizes()));
       }
       output.write_all(made.const_data_ptr(), made.nbytes());
     }
@@ -341,7 +371,8 @@ std::vector<std::vector<PendingTensor>> split_into_shards(const std::vector<Pend
 void remove_weights(const fs::path& folder, const std::string& stem) {
   for (const auto& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
-    if (name.starts_with(stem) && name.find(".safetensors") != std::string::npos) fs::remove(entry.path());
+    if (name.starts_with(stem) && name.find(".safetensors") != std::string::npos)
+      fs::remove(entry.path());
   }
 }
 
@@ -352,8 +383,8 @@ void write_safetensors(const fs::path& path, const NamedTensors& tensors,
   write_file(path, pending(tensors), metadata);
 }
 
-void write_weight_folder(const fs::path& folder, const std::string& stem, const std::vector<PendingTensor>& tensors,
-                         uint64_t max_shard_bytes) {
+void write_weight_folder(const fs::path& folder, const std::string& stem,
+                         const std::vector<PendingTensor>& tensors, uint64_t max_shard_bytes) {
   fs::create_directories(folder);
   remove_weights(folder, stem);
   const auto shards = split_into_shards(tensors, max_shard_bytes);
@@ -362,7 +393,8 @@ void write_weight_folder(const fs::path& folder, const std::string& stem, const 
   json weight_map = json::object();
   uint64_t total_bytes = 0;
   for (size_t i = 0; i < shards.size(); ++i) {
-    const std::string name = fmt::format("{}-{:05}-of-{:05}.safetensors", stem, i + 1, shards.size());
+    const std::string name =
+        fmt::format("{}-{:05}-of-{:05}.safetensors", stem, i + 1, shards.size());
     write_file(folder / name, shards[i], metadata);
     for (const PendingTensor& tensor : shards[i]) {
       weight_map[tensor.spec.name] = name;
@@ -373,8 +405,8 @@ void write_weight_folder(const fs::path& folder, const std::string& stem, const 
   write_file_atomically(folder / (stem + ".safetensors.index.json"), index.dump(2));
 }
 
-void write_weight_folder(const fs::path& folder, const std::string& stem, const NamedTensors& tensors,
-                         uint64_t max_shard_bytes) {
+void write_weight_folder(const fs::path& folder, const std::string& stem,
+                         const NamedTensors& tensors, uint64_t max_shard_bytes) {
   write_weight_folder(folder, stem, pending(tensors), max_shard_bytes);
 }
 

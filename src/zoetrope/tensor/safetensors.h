@@ -1,5 +1,5 @@
-// Reading safetensors by memory map and writing them; the format's rules are checked before a byte is used.
-// Source: the safetensors format (8-byte little-endian header length, JSON header, data).
+// Reading safetensors by memory map and writing them; the format's rules are checked before a byte
+// is used. Source: the safetensors format (8-byte little-endian header length, JSON header, data).
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@ struct SafetensorsEntry {
 /// One memory-mapped file. Tensors are views into the map, which lives as long as any of them.
 class SafetensorsFile {
  public:
-  /// Maps `path` and checks its header: length, JSON, types, shapes against byte ranges, overlaps, file size.
-  /// Throws CheckpointError that names the file and what is wrong.
+  /// Maps `path` and checks its header: length, JSON, types, shapes against byte ranges, overlaps,
+  /// file size. Throws CheckpointError that names the file and what is wrong.
   explicit SafetensorsFile(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
@@ -46,10 +46,12 @@ class SafetensorsFile {
 };
 
 /// The weights of one Diffusers component folder: `<stem>.safetensors`, or the shards that
-/// `<stem>.safetensors.index.json` lists; any of the stems `diffusion_pytorch_model`, `model`. A single file works too.
+/// `<stem>.safetensors.index.json` lists; any of the stems `diffusion_pytorch_model`, `model`. A
+/// single file works too.
 class WeightFolder {
  public:
-  /// Throws CheckpointError when the folder or a shard is missing, or when a tensor is in no shard or in two.
+  /// Throws CheckpointError when the folder or a shard is missing, or when a tensor is in no shard
+  /// or in two.
   explicit WeightFolder(const std::filesystem::path& folder);
 
   const std::filesystem::path& path() const { return path_; }
@@ -58,8 +60,9 @@ class WeightFolder {
   const SafetensorsEntry& entry(const std::string& name) const;
   at::Tensor tensor(const std::string& name) const;
 
-  /// Tensors for `specs`, in their order. Throws CheckpointError that lists every missing and every unexpected name and
-  /// every wrong shape at once. `ignored_names` may be in the folder without being wanted.
+  /// Tensors for `specs`, in their order. Throws CheckpointError that lists every missing and every
+  /// unexpected name and every wrong shape at once. `ignored_names` may be in the folder without
+  /// being wanted.
   NamedTensors load_strict(const std::vector<TensorSpec>& specs,
                            const std::vector<std::string>& ignored_names = {}) const;
 
@@ -69,7 +72,8 @@ class WeightFolder {
   std::map<std::string, size_t> file_of_;
 };
 
-/// A tensor that is made when its turn to be written comes, so that a file may be larger than memory.
+/// A tensor that is made when its turn to be written comes, so that a file may be larger than
+/// memory.
 struct PendingTensor {
   TensorSpec spec;
   c10::ScalarType dtype;
@@ -80,11 +84,12 @@ struct PendingTensor {
 void write_safetensors(const std::filesystem::path& path, const NamedTensors& tensors,
                        const std::map<std::string, std::string>& metadata = {{"format", "pt"}});
 
-/// Writes a Diffusers component's weights: one file, or shards of at most `max_shard_bytes` with an index. Weights of an
-/// earlier export in the folder are removed.
+/// Writes a Diffusers component's weights: one file, or shards of at most `max_shard_bytes` with an
+/// index. Weights of an earlier export in the folder are removed.
 void write_weight_folder(const std::filesystem::path& folder, const std::string& stem,
-                         const std::vector<PendingTensor>& tensors, uint64_t max_shard_bytes = 10'000'000'000);
-void write_weight_folder(const std::filesystem::path& folder, const std::string& stem, const NamedTensors& tensors,
+                         const std::vector<PendingTensor>& tensors,
                          uint64_t max_shard_bytes = 10'000'000'000);
+void write_weight_folder(const std::filesystem::path& folder, const std::string& stem,
+                         const NamedTensors& tensors, uint64_t max_shard_bytes = 10'000'000'000);
 
 }  // namespace zoetrope

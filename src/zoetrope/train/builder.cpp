@@ -32,7 +32,8 @@ ModelContext model_context(const TrainingConfig& training, RandomSource& random)
 
 }  // namespace
 
-std::unique_ptr<TrainingMethod> build_method(const RunConfig& config, const ComponentRegistries& registries,
+std::unique_ptr<TrainingMethod> build_method(const RunConfig& config,
+                                             const ComponentRegistries& registries,
                                              RandomSource& random) {
   const ModelContext context = model_context(config.training, random);
   MethodContext method_context;
@@ -70,7 +71,8 @@ NamedCallbacks build_callbacks(const RunConfig& config, const ComponentRegistrie
 TrainingData build_data(const RunConfig& config, TrainingMethod& method) {
   const DataConfig& data = config.training.data;
   TrainingData built;
-  built.dataset = std::make_unique<ParquetDataset>(data.data_path.sources, parquet_schema(method.student().data_type()));
+  built.dataset = std::make_unique<ParquetDataset>(data.data_path.sources,
+                                                   parquet_schema(method.student().data_type()));
   SampleOrderOptions order;
   order.kind = data.sampler == "fastvideo" ? SampleOrderKind::kFastVideo : SampleOrderKind::kKeyed;
   order.seed = data.seed;

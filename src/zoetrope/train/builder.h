@@ -9,12 +9,14 @@
 
 namespace zoetrope {
 
-
-/// Loads every role in the order of the config and builds the method on them. `random` is borrowed by models and method.
-std::unique_ptr<TrainingMethod> build_method(const RunConfig& config, const ComponentRegistries& registries,
+/// Loads every role in the order of the config and builds the method on them. `random` is borrowed
+/// by models and method.
+std::unique_ptr<TrainingMethod> build_method(const RunConfig& config,
+                                             const ComponentRegistries& registries,
                                              RandomSource& random);
 
-NamedCallbacks build_callbacks(const RunConfig& config, const ComponentRegistries& registries, TrainingMethod& method);
+NamedCallbacks build_callbacks(const RunConfig& config, const ComponentRegistries& registries,
+                               TrainingMethod& method);
 
 /// The rows of training.data and the loader that reads them.
 struct TrainingData {

@@ -1,5 +1,5 @@
-// The names that a config may use, by kind. Filled by the catalog of the application; everything below works on whatever
-// is registered.
+// The names that a config may use, by kind. Filled by the catalog of the application; everything
+// below works on whatever is registered.
 #pragma once
 
 #include "zoetrope/callbacks/callback.h"

@@ -15,15 +15,21 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// What the config may ask for and this version cannot give: better no run than another one than was asked for.
+// What the config may ask for and this version cannot give: better no run than another one than was
+// asked for.
 void check_supported(const TrainingConfig& training) {
   config::Issues issues;
-  const auto refuse = [&](const std::string& path, const std::string& message) { issues.add({}, path, message); };
+  const auto refuse = [&](const std::string& path, const std::string& message) {
+    issues.add({}, path, message);
+  };
   if (training.distributed.num_gpus != 1) {
-    refuse("training.distributed.num_gpus",
-           fmt::format("must be 1, since several ranks are not built yet, but got {}; add --training.distributed.num_gpus 1 "
-                       "--training.distributed.hsdp_replicate_dim 1 --training.distributed.hsdp_shard_dim 1",
-                       training.distributed.num_gpus));
+    refuse(
+        "training.distributed.num_gpus",
+        fmt::format(
+            "must be 1, since several ranks are not built yet, but got {}; add "
+            "--training.distributed.num_gpus 1 "
+            "--training.distributed.hsdp_replicate_dim 1 --training.distributed.hsdp_shard_dim 1",
+            training.distributed.num_gpus));
   }
   const CheckpointConfig& checkpoint = training.checkpoint;
   if (checkpoint.output_dir.empty()) {
@@ -37,7 +43,8 @@ void check_supported(const TrainingConfig& training) {
   const std::string resume = checkpoint.resume_from_checkpoint.value_or("");
   if (!resume.empty() && resume != "latest") {
     refuse("training.checkpoint.resume_from_checkpoint",
-           fmt::format("must be empty or latest, since checkpoints are not built yet, but got '{}'", resume));
+           fmt::format("must be empty or latest, since checkpoints are not built yet, but got '{}'",
+                       resume));
   }
   issues.throw_if_any();
 }
@@ -45,18 +52,21 @@ void check_supported(const TrainingConfig& training) {
 void log_run(const RunConfig& config, TrainingMethod& method, const TrainingData& data) {
   const TrainingConfig& training = config.training;
   for (const auto& [role, model] : method.roles().all()) {
-    log_info("{}: {} with {:.3g} M parameters, {}, from {}", role, model->trainable() ? "trained" : "frozen",
-             static_cast<double>(model->parameters().num_parameters()) * 1e-6, training.model.compute_dtype,
-             model->pipeline_folder().string());
+    log_info("{}: {} with {:.3g} M parameters, {}, from {}", role,
+             model->trainable() ? "trained" : "frozen",
+             static_cast<double>(model->parameters().num_parameters()) * 1e-6,
+             training.model.compute_dtype, model->pipeline_folder().string());
   }
-  log_info("data: {} samples in {} files; {} a step", data.dataset->num_rows(), data.dataset->files().size(),
+  log_info("data: {} samples in {} files; {} a step", data.dataset->num_rows(),
+           data.dataset->files().size(),
            training.data.train_batch_size * training.loop.gradient_accumulation_steps);
   log_info("training on {} for {} steps into {}", resolve_device(training.distributed.device).str(),
            training.loop.max_train_steps, training.checkpoint.output_dir);
 }
 
 void export_results(TrainingMethod& method, const RunState& state, const fs::path& output_dir) {
-  method.student().export_pipeline(output_dir / "diffusers", method.student().parameters().tensors());
+  method.student().export_pipeline(output_dir / "diffusers",
+                                   method.student().parameters().tensors());
   log_info("trained pipeline (Diffusers layout): {}", (output_dir / "diffusers").string());
   if (state.average == nullptr) return;
   method.student().export_pipeline(output_dir / "diffusers_ema", state.average->tensors());
@@ -75,11 +85,13 @@ void run_training(const RunConfig& config, const ComponentRegistries& registries
   const auto method = build_method(config, registries, random);
   const TrainingData data = build_data(config, *method);
   NamedCallbacks callbacks = build_callbacks(config, registries, *method);
-  const auto tracker = make_trackers(config.training.tracker, output_dir, config.training.loop.max_train_steps);
+  const auto tracker =
+      make_trackers(config.training.tracker, output_dir, config.training.loop.max_train_steps);
   log_run(config, *method, data);
 
-  Trainer trainer({config.training.loop.max_train_steps, config.training.loop.gradient_accumulation_steps}, *method,
-                  *data.loader, callbacks, *tracker);
+  Trainer trainer(
+      {config.training.loop.max_train_steps, config.training.loop.gradient_accumulation_steps},
+      *method, *data.loader, callbacks, *tracker);
   trainer.run();
   tracker->finish();
   export_results(*method, trainer.state(), output_dir);

@@ -6,10 +6,10 @@
 
 namespace zoetrope {
 
-/// Trains as `config` says. The run folder (training.checkpoint.output_dir) gets config.yaml (resolved), the trackers'
-/// files, validation videos, and at the end `diffusers` (and `diffusers_ema` when there is an EMA), whole pipeline
-/// folders with the trained weights. Throws ConfigError for what cannot be honoured, DataError, CheckpointError,
-/// TrainingError.
+/// Trains as `config` says. The run folder (training.checkpoint.output_dir) gets config.yaml
+/// (resolved), the trackers' files, validation videos, and at the end `diffusers` (and
+/// `diffusers_ema` when there is an EMA), whole pipeline folders with the trained weights. Throws
+/// ConfigError for what cannot be honoured, DataError, CheckpointError, TrainingError.
 void run_training(const RunConfig& config, const ComponentRegistries& registries);
 
 }  // namespace zoetrope

@@ -14,7 +14,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 template <class Pairs, class Value>
 void add_to(Pairs& totals, const std::string& name, const Value& value) {
@@ -28,7 +30,8 @@ void add_to(Pairs& totals, const std::string& name, const Value& value) {
 }
 
 // One copy to the host for all losses of a step.
-std::vector<Metric> mean_losses(const std::vector<std::pair<std::string, at::Tensor>>& sums, int64_t num_rounds) {
+std::vector<Metric> mean_losses(const std::vector<std::pair<std::string, at::Tensor>>& sums,
+                                int64_t num_rounds) {
   std::vector<at::Tensor> scalars;
   for (const auto& [name, sum] : sums) scalars.push_back(sum.to(at::kDouble));
   const at::Tensor on_host = at::stack(scalars).div(num_rounds).to(at::kCPU);
@@ -41,8 +44,13 @@ std::vector<Metric> mean_losses(const std::vector<std::pair<std::string, at::Ten
 
 }  // namespace
 
-Trainer::Trainer(Options options, TrainingMethod& method, DataLoader& loader, NamedCallbacks& callbacks, Tracker& tracker)
-    : options_(options), method_(method), loader_(loader), callbacks_(callbacks), state_{method, tracker} {}
+Trainer::Trainer(Options options, TrainingMethod& method, DataLoader& loader,
+                 NamedCallbacks& callbacks, Tracker& tracker)
+    : options_(options),
+      method_(method),
+      loader_(loader),
+      callbacks_(callbacks),
+      state_{method, tracker} {}
 
 void Trainer::run() {
   for (auto& [name, callback] : callbacks_) callback->on_train_start(state_);
@@ -90,7 +98,8 @@ Trainer::StepTotals Trainer::run_micro_batches() {
   return totals;
 }
 
-std::vector<OptimizerUpdate> Trainer::measure_gradients(const std::vector<RoleOptimizer*>& optimizers) const {
+std::vector<OptimizerUpdate> Trainer::measure_gradients(
+    const std::vector<RoleOptimizer*>& optimizers) const {
   std::vector<OptimizerUpdate> updates;
   for (RoleOptimizer* optimizer : optimizers) {
     updates.push_back({optimizer, global_gradient_norm(optimizer->model().parameters()), 1.0});
@@ -98,11 +107,13 @@ std::vector<OptimizerUpdate> Trainer::measure_gradients(const std::vector<RoleOp
   return updates;
 }
 
-void Trainer::check_finite(const std::vector<Metric>& losses, const std::vector<OptimizerUpdate>& updates,
+void Trainer::check_finite(const std::vector<Metric>& losses,
+                           const std::vector<OptimizerUpdate>& updates,
                            const StepTotals& totals) const {
   const auto stop = [&](const std::string& what, double value) {
     fail<TrainingError>(
-        "step {}: {} must be finite, but is {}; stopped before the optimizer step. Samples of this step: {}; look at "
+        "step {}: {} must be finite, but is {}; stopped before the optimizer step. Samples of this "
+        "step: {}; look at "
         "them, lower the learning rate, or clip gradients",
         state_.step, what, value, fmt::join(totals.sample_names, ", "));
   };
@@ -110,7 +121,8 @@ void Trainer::check_finite(const std::vector<Metric>& losses, const std::vector<
     if (!std::isfinite(loss.value)) stop(loss.name, loss.value);
   }
   for (const OptimizerUpdate& update : updates) {
-    if (!std::isfinite(update.gradient_norm)) stop("grad_norm/" + update.optimizer->role(), update.gradient_norm);
+    if (!std::isfinite(update.gradient_norm))
+      stop("grad_norm/" + update.optimizer->role(), update.gradient_norm);
   }
 }
 

@@ -1,5 +1,6 @@
-// The training loop: batches, micro-steps, optimizer steps, callbacks. Knows no concrete model, method or callback.
-// Source: the training architecture document's loop; FastVideo train/trainer.py.
+// The training loop: batches, micro-steps, optimizer steps, callbacks. Knows no concrete model,
+// method or callback. Source: the training architecture document's loop; FastVideo
+// train/trainer.py.
 #pragma once
 
 #include <memory>
@@ -24,10 +25,11 @@ class Trainer {
   };
 
   /// Borrows everything; `callbacks` run in their order.
-  Trainer(Options options, TrainingMethod& method, DataLoader& loader, NamedCallbacks& callbacks, Tracker& tracker);
+  Trainer(Options options, TrainingMethod& method, DataLoader& loader, NamedCallbacks& callbacks,
+          Tracker& tracker);
 
-  /// Runs to max_train_steps. Throws TrainingError, before the optimizer steps, when a loss or a gradient norm is not
-  /// finite; the message names the step and its samples.
+  /// Runs to max_train_steps. Throws TrainingError, before the optimizer steps, when a loss or a
+  /// gradient norm is not finite; the message names the step and its samples.
   void run();
   /// What the callbacks saw last: the step, and the averaged weights if there are any.
   const RunState& state() const { return state_; }
@@ -45,7 +47,8 @@ class Trainer {
 
   void train_step();
   StepTotals run_micro_batches();
-  std::vector<OptimizerUpdate> measure_gradients(const std::vector<RoleOptimizer*>& optimizers) const;
+  std::vector<OptimizerUpdate> measure_gradients(
+      const std::vector<RoleOptimizer*>& optimizers) const;
   void check_finite(const std::vector<Metric>& losses, const std::vector<OptimizerUpdate>& updates,
                     const StepTotals& totals) const;
   void log_step(std::vector<Metric> metrics, const StepTotals& totals, double step_sec);

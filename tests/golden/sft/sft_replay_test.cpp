@@ -1,5 +1,6 @@
-// Replays every recorded supervised fine-tuning run of the reference through the real trainer, loader, method and
-// callbacks: only the random draws are the recorded ones. Losses, gradients, parameters and EMA after every step.
+// Replays every recorded supervised fine-tuning run of the reference through the real trainer,
+// loader, method and callbacks: only the random draws are the recorded ones. Losses, gradients,
+// parameters and EMA after every step.
 #include <cmath>
 #include <filesystem>
 #include <map>
@@ -22,14 +23,16 @@ using test::GoldenCase;
 
 constexpr double kLossTolerance = 2e-5;
 constexpr double kNormTolerance = 1e-4;
-// A parameter whose gradient is rounding noise (cross attention's queries and keys when all text of a step was dropped)
-// is moved by AdamW by +-lr in a direction that only the order of summation decides. Single tensors' gradients of later
-// steps see that; losses and the total norm hardly do.
+// A parameter whose gradient is rounding noise (cross attention's queries and keys when all text of
+// a step was dropped) is moved by AdamW by +-lr in a direction that only the order of summation
+// decides. Single tensors' gradients of later steps see that; losses and the total norm hardly do.
 constexpr double kNormToleranceAfterNoise = 1e-3;
 constexpr double kGradientTolerance = 1e-4;
 constexpr double kParameterTolerance = 1e-5;
-constexpr double kNoiseNormShare = 1e-6;  // below this share of the total norm, a gradient is rounding noise
-// The bf16 trace rounds elsewhere (bf16 parameters and noise); its README keeps it for reference only.
+constexpr double kNoiseNormShare =
+    1e-6;  // below this share of the total norm, a gradient is rounding noise
+// The bf16 trace rounds elsewhere (bf16 parameters and noise); its README keeps it for reference
+// only.
 constexpr double kBf16LossTolerance = 2e-2;
 
 double relative_l2(const at::Tensor& actual, const at::Tensor& expected) {
@@ -78,10 +81,12 @@ class TraceChecker : public Callback {
     if (!exact_) return;
     const double learning_rate = step_json(run)["lr_used"]["student"][0];
     largest_learning_rate_ = std::max(largest_learning_rate_, learning_rate);
-    check_weights(fmt::format("s{}.param.student.", run.step), run.method.student().parameters().tensors(), run.step);
+    check_weights(fmt::format("s{}.param.student.", run.step),
+                  run.method.student().parameters().tensors(), run.step);
     const bool averaged = step_json(run).value("ema_started", false);
     EXPECT_EQ(run.average != nullptr, averaged) << "step " << run.step;
-    if (averaged) check_weights(fmt::format("s{}.ema.", run.step), run.average->tensors(), run.step);
+    if (averaged)
+      check_weights(fmt::format("s{}.ema.", run.step), run.average->tensors(), run.step);
     check_sums(run);
     if (run.step == static_cast<int64_t>(golden_.json()["steps"].size())) {
       check_weights("final.student.", run.method.student().parameters().tensors(), run.step);
@@ -113,7 +118,8 @@ class TraceChecker : public Callback {
     for (const auto& [name, tensor] : run.method.student().parameters().tensors()) {
       if (noise_parameters_.contains(name)) continue;
       const double expected = recorded[name]["sq"];
-      EXPECT_NEAR(tensor.to(at::kDouble).square().sum().item<double>(), expected, 2.0 * kParameterTolerance * expected)
+      EXPECT_NEAR(tensor.to(at::kDouble).square().sum().item<double>(), expected,
+                  2.0 * kParameterTolerance * expected)
           << "step " << run.step << " " << name;
     }
   }
@@ -168,15 +174,18 @@ TEST_P(FineTuningReplay, MatchesTheReference) {
   const GoldenCase golden(std::filesystem::absolute(GetParam()));
   const bool bf16 = golden.tensor("s1.prep.latents").scalar_type() == at::kBFloat16;
   config::Node document = config::parse_yaml_file(golden.folder() / "config.yaml");
-  config::apply_overrides(document, {"--training.data.sampler=fastvideo", "--training.distributed.device=cpu",
-                                     bf16 ? "--training.model.compute_dtype=bf16" : "--training.model.compute_dtype=fp32"});
+  config::apply_overrides(
+      document,
+      {"--training.data.sampler=fastvideo", "--training.distributed.device=cpu",
+       bf16 ? "--training.model.compute_dtype=bf16" : "--training.model.compute_dtype=fp32"});
   const Catalog catalog;
   const ComponentRegistries& registries = catalog.registries;
   config::Issues issues;
   const RunConfig config = read_run_config(document, catalog.tables(), issues);
   issues.throw_if_any();
 
-  test::ReplayRandomSource random(config.training.model.logit_mean, config.training.model.logit_std);
+  test::ReplayRandomSource random(config.training.model.logit_mean,
+                                  config.training.model.logit_std);
   push_recorded_draws(golden, random);
   const auto method = build_method(config, registries, random);
   NamedCallbacks callbacks = build_callbacks(config, registries, *method);
@@ -185,8 +194,9 @@ TEST_P(FineTuningReplay, MatchesTheReference) {
   callbacks.emplace_back("trace", std::move(checker));
   const TrainingData data = build_data(config, *method);
   RecordingTracker tracker;
-  Trainer trainer({config.training.loop.max_train_steps, config.training.loop.gradient_accumulation_steps}, *method,
-                  *data.loader, callbacks, tracker);
+  Trainer trainer(
+      {config.training.loop.max_train_steps, config.training.loop.gradient_accumulation_steps},
+      *method, *data.loader, callbacks, tracker);
   trainer.run();
 
   const json& steps = golden.json()["steps"];
@@ -196,7 +206,8 @@ TEST_P(FineTuningReplay, MatchesTheReference) {
     auto& logged = tracker.values[step["step"]];
     for (const char* name : {"total_loss", "finetune_loss"}) {
       const double expected = step["trainer_metrics"][name];
-      EXPECT_NEAR(logged.at(name), expected, tolerance * expected) << "step " << step["step"] << " " << name;
+      EXPECT_NEAR(logged.at(name), expected, tolerance * expected)
+          << "step " << step["step"] << " " << name;
     }
     EXPECT_DOUBLE_EQ(logged.at("lr/student"), step["lr_used"]["student"][0].get<double>());
   }
@@ -206,9 +217,12 @@ TEST_P(FineTuningReplay, MatchesTheReference) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, FineTuningReplay, testing::ValuesIn(fine_tuning_cases()), test::golden_test_name);
+INSTANTIATE_TEST_SUITE_P(Golden, FineTuningReplay, testing::ValuesIn(fine_tuning_cases()),
+                         test::golden_test_name);
 
-TEST(FineTuningReplay, HasCases) { EXPECT_FALSE(fine_tuning_cases().empty()) << test::golden_root(); }
+TEST(FineTuningReplay, HasCases) {
+  EXPECT_FALSE(fine_tuning_cases().empty()) << test::golden_root();
+}
 
 }  // namespace
 }  // namespace zoetrope

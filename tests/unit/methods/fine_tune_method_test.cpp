@@ -35,7 +35,9 @@ TEST(FineTuneMethod, LossIsTheMeanSquaredErrorOfTheVelocity) {
   const StepOutput output = method.single_train_step(raw, 1);
   const TrainingBatch batch = method.student().prepare_batch(raw, LatentsSource::kData);
   const at::Tensor expected =
-      (0.5 * batch.noisy_latents_BTCHW + 0.25 - (batch.noise_BTCHW - batch.latents_BTCHW)).square().mean();
+      (0.5 * batch.noisy_latents_BTCHW + 0.25 - (batch.noise_BTCHW - batch.latents_BTCHW))
+          .square()
+          .mean();
   ASSERT_EQ(output.losses.size(), 2U);
   EXPECT_EQ(output.losses[0].first, "total_loss");
   EXPECT_EQ(output.losses[1].first, "finetune_loss");
@@ -51,7 +53,8 @@ TEST(FineTuneMethod, PreconditionedLossIsTakenInCleanLatents) {
   const Batch raw = make_batch(2);
   const TrainingBatch batch = method.student().prepare_batch(raw, LatentsSource::kData);
   const at::Tensor velocity = 0.5 * batch.noisy_latents_BTCHW + 0.25;
-  const at::Tensor clean = batch.noisy_latents_BTCHW - batch.sigmas_B.view({-1, 1, 1, 1, 1}) * velocity;
+  const at::Tensor clean =
+      batch.noisy_latents_BTCHW - batch.sigmas_B.view({-1, 1, 1, 1, 1}) * velocity;
   EXPECT_NEAR(method.single_train_step(raw, 1).losses[0].second.item<double>(),
               (clean - batch.latents_BTCHW).square().mean().item<double>(), 1e-6);
 }

@@ -8,13 +8,15 @@
 namespace zoetrope {
 namespace {
 
-const std::vector<ParameterGroupSpec> kSpecs = {{"blocks.0", {{"w", {3, 5}}, {"b", {3}}}}, {"root", {{"r", {2}}}}};
+const std::vector<ParameterGroupSpec> kSpecs = {{"blocks.0", {{"w", {3, 5}}, {"b", {3}}}},
+                                                {"root", {{"r", {2}}}}};
 
 TEST(ParameterStore, ParametersAreAlignedViewsOfFlatBuffers) {
   ParameterStore store(kSpecs, {at::kCPU, at::kFloat, true});
   for (const ParameterGroup& group : store.groups()) {
     for (const Parameter& parameter : group.parameters) {
-      EXPECT_EQ(reinterpret_cast<uintptr_t>(parameter.value.const_data_ptr()) % 64, 0U) << parameter.name;
+      EXPECT_EQ(reinterpret_cast<uintptr_t>(parameter.value.const_data_ptr()) % 64, 0U)
+          << parameter.name;
       EXPECT_TRUE(parameter.value.is_alias_of(group.flat_value));
       EXPECT_TRUE(parameter.gradient.is_alias_of(group.flat_gradient));
       EXPECT_TRUE(parameter.value.is_leaf());

@@ -40,7 +40,8 @@ TEST(Safetensors, WritesWhatItReadsForEveryType) {
   const TemporaryFolder folder;
   const auto path = folder.path() / "all.safetensors";
   NamedTensors tensors;
-  for (const auto dtype : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble, at::kLong, at::kByte, at::kBool}) {
+  for (const auto dtype :
+       {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble, at::kLong, at::kByte, at::kBool}) {
     tensors.emplace_back(c10::toString(dtype), at::arange(6).reshape({2, 3}).to(dtype));
   }
   tensors.emplace_back("scalar", at::scalar_tensor(2.5));
@@ -70,14 +71,17 @@ TEST(Safetensors, RefusesHeadersThatLie) {
   expect("[1]", 0, "must be a JSON object");
   expect("{\"a\":", 0, "must be a JSON object");
   expect(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 4, "the file is truncated");
-  expect(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", 8, "needs 12 bytes, but the header gives 8");
+  expect(R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", 8,
+         "needs 12 bytes, but the header gives 8");
   expect(R"({"a":{"dtype":"F99","shape":[2],"data_offsets":[0,8]}})", 8, "has 'F99'");
   expect(R"({"a":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8, "non-negative integers");
-  expect(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}})", 8, "too many elements");
+  expect(R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}})", 8,
+         "too many elements");
   expect(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[8,0]}})", 8, "must lie within");
   expect(R"({"a":{"dtype":"F32","shape":[2]}})", 8, "data_offsets");
-  expect(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
-         12, "must not overlap");
+  expect(
+      R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
+      12, "must not overlap");
 }
 
 TEST(Safetensors, NamesWhatCannotBeOpened) {
@@ -105,24 +109,30 @@ TEST(Safetensors, ReadsTensorsThatAreNotAligned) {
 TEST(WeightFolder, SplitsIntoShardsAndReadsThemBack) {
   const TemporaryFolder folder;
   NamedTensors tensors;
-  for (int i = 0; i < 5; ++i) tensors.emplace_back("t" + std::to_string(i), at::full({10}, i, at::kFloat));
+  for (int i = 0; i < 5; ++i)
+    tensors.emplace_back("t" + std::to_string(i), at::full({10}, i, at::kFloat));
   write_weight_folder(folder.path(), "diffusion_pytorch_model", tensors, 90);
-  EXPECT_TRUE(std::filesystem::exists(folder.path() / "diffusion_pytorch_model-00003-of-00003.safetensors"));
+  EXPECT_TRUE(std::filesystem::exists(folder.path() /
+                                      "diffusion_pytorch_model-00003-of-00003.safetensors"));
   const WeightFolder read(folder.path());
-  for (const auto& [name, tensor] : tensors) EXPECT_TRUE(at::equal(read.tensor(name), tensor)) << name;
+  for (const auto& [name, tensor] : tensors)
+    EXPECT_TRUE(at::equal(read.tensor(name), tensor)) << name;
 }
 
 TEST(WeightFolder, ListsEveryMismatchAtOnce) {
   const TemporaryFolder folder;
-  write_weight_folder(folder.path(), "model", {{"a", at::zeros({2})}, {"b", at::zeros({3})}, {"extra", at::zeros({1})}});
+  write_weight_folder(folder.path(), "model",
+                      {{"a", at::zeros({2})}, {"b", at::zeros({3})}, {"extra", at::zeros({1})}});
   try {
     WeightFolder(folder.path()).load_strict({{"a", {2}}, {"b", {4}}, {"c", {5}}});
     FAIL() << "must throw";
   } catch (const CheckpointError& error) {
     EXPECT_THAT(error.what(), AllOf(HasSubstr("3 tensors do not"), HasSubstr("missing 'c' [5]"),
-                                    HasSubstr("'b' must have shape [4], but has [3]"), HasSubstr("unexpected 'extra'")));
+                                    HasSubstr("'b' must have shape [4], but has [3]"),
+                                    HasSubstr("unexpected 'extra'")));
   }
-  EXPECT_EQ(WeightFolder(folder.path()).load_strict({{"a", {2}}, {"b", {3}}}, {"extra"}).size(), 2U);
+  EXPECT_EQ(WeightFolder(folder.path()).load_strict({{"a", {2}}, {"b", {3}}}, {"extra"}).size(),
+            2U);
 }
 
 TEST(WeightFolder, NamesMissingFolderAndMissingWeights) {

@@ -272,8 +272,8 @@ TEST_F(RunConfigTest, refuses_trackers_that_contradict_or_are_not_built) {
               ElementsAre(HasSubstr("must be 'none' alone or trackers without it, but got both")));
   EXPECT_THAT(faults(kSmallest, {"--training.tracker.trackers=[swanlab]"}),
               ElementsAre(HasSubstr("not built yet")));
-  EXPECT_THAT(faults(kSmallest, {"--training.tracker.trackers=[wandbb]"}),
-              ElementsAre(HasSubstr("mean 'wandb'?")));
+  EXPECT_THAT(faults(kSmallest, {"--training.tracker.trackers=[tensorbord]"}),
+              ElementsAre(HasSubstr("mean 'tensorboard'?")));
 }
 
 }  // namespace

@@ -62,7 +62,8 @@ TEST(Trainer, AccumulationGivesTheSameAsOneLargeBatch) {
   FakeRun accumulated(1);
   accumulated.train(3, 2);
   EXPECT_TRUE(at::allclose(whole.weights(), accumulated.weights(), 1e-6, 1e-7));
-  EXPECT_NEAR(whole.tracker.values[3]["total_loss"], accumulated.tracker.values[3]["total_loss"], 1e-6);
+  EXPECT_NEAR(whole.tracker.values[3]["total_loss"], accumulated.tracker.values[3]["total_loss"],
+              1e-6);
 }
 
 TEST(Trainer, IsTheSameBitForBitWhenRepeated) {
@@ -89,23 +90,25 @@ TEST(Trainer, StopsBeforeTheOptimizerWhenTheLossIsNotFinite) {
 
 TEST(Trainer, LogsWhatTheRunNeeds) {
   FakeRun run(2);
-  run.callbacks.emplace_back("grad_clip",
-                             std::make_unique<GradNormClipCallback>(GradNormClipConfig{}, CallbackContext{}));
+  run.callbacks.emplace_back(
+      "grad_clip", std::make_unique<GradNormClipCallback>(GradNormClipConfig{}, CallbackContext{}));
   run.train(2, 1);
-  for (const char* name : {"total_loss", "finetune_loss", "lr/student", "grad_norm/student", "step_time_sec",
-                           "data_wait_sec", "samples_per_sec", "tokens_per_sec"}) {
+  for (const char* name : {"total_loss", "finetune_loss", "lr/student", "grad_norm/student",
+                           "step_time_sec", "data_wait_sec", "samples_per_sec", "tokens_per_sec"}) {
     EXPECT_TRUE(run.tracker.values[2].contains(name)) << name;
   }
 }
 
 TEST(GradNormClip, LimitsTheUpdate) {
-  // AdamW's first update does not depend on the gradient's size, so the clip shows from the second on.
+  // AdamW's first update does not depend on the gradient's size, so the clip shows from the second
+  // on.
   FakeRun free(2);
   free.train(3, 1);
   FakeRun clipped(2);
   GradNormClipConfig config;
   config.max_grad_norm = 1e-9;
-  clipped.callbacks.emplace_back("grad_clip", std::make_unique<GradNormClipCallback>(config, CallbackContext{}));
+  clipped.callbacks.emplace_back("grad_clip",
+                                 std::make_unique<GradNormClipCallback>(config, CallbackContext{}));
   clipped.train(3, 1);
   EXPECT_FALSE(at::allclose(free.weights(), clipped.weights(), 1e-3));
 }
@@ -119,7 +122,8 @@ TEST(Ema, StartsAsACopyAndThenFollows) {
   struct Probe : Callback {
     void on_training_step_end(RunState& state) override {
       weights.push_back(state.method.student().parameters().at("scale").master.item<double>());
-      averages.push_back(state.average == nullptr ? NAN : state.average->tensors()[0].second.item<double>());
+      averages.push_back(
+          state.average == nullptr ? NAN : state.average->tensors()[0].second.item<double>());
     }
     std::vector<double> weights;
     std::vector<double> averages;

@@ -12,18 +12,22 @@ FineTuneMethod::FineTuneMethod(const FineTuneConfig& /*config*/, MethodContext m
     : TrainingMethod(std::move(method_context)),
       optimizer_("student", student(), context().optimizer, context().max_train_steps) {
   if (context().optimizer.learning_rate <= 0.0) {
-    fail<ConfigError>("training.optimizer.learning_rate: FineTuneMethod needs a value above 0, but got {}",
-                      context().optimizer.learning_rate);
+    fail<ConfigError>(
+        "training.optimizer.learning_rate: FineTuneMethod needs a value above 0, but got {}",
+        context().optimizer.learning_rate);
   }
 }
 
 StepOutput FineTuneMethod::single_train_step(const Batch& raw, int64_t /*step*/) {
   const TrainingBatch batch = student().prepare_batch(raw, LatentsSource::kData);
   const at::Tensor velocity =
-      student().predict_noise(batch.noisy_latents_BTCHW, batch.timesteps_B, batch.conditional).to(at::kFloat);
+      student()
+          .predict_noise(batch.noisy_latents_BTCHW, batch.timesteps_B, batch.conditional)
+          .to(at::kFloat);
   at::Tensor loss;
   if (context().precondition_outputs) {
-    const at::Tensor clean = batch.noisy_latents_BTCHW - velocity * batch.sigmas_B.view({-1, 1, 1, 1, 1});
+    const at::Tensor clean =
+        batch.noisy_latents_BTCHW - velocity * batch.sigmas_B.view({-1, 1, 1, 1, 1});
     loss = at::mse_loss(clean, batch.latents_BTCHW);
   } else {
     loss = at::mse_loss(velocity, batch.noise_BTCHW - batch.latents_BTCHW);
@@ -35,6 +39,8 @@ StepOutput FineTuneMethod::single_train_step(const Batch& raw, int64_t /*step*/)
           student().num_tokens(batch.latents_BTCHW.sizes())};
 }
 
-std::vector<RoleOptimizer*> FineTuneMethod::optimizers(int64_t /*step*/) { return {&optimizer_}; }
+std::vector<RoleOptimizer*> FineTuneMethod::optimizers(int64_t /*step*/) {
+  return {&optimizer_};
+}
 
 }  // namespace zoetrope

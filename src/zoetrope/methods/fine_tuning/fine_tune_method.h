@@ -1,5 +1,6 @@
 // Supervised fine-tuning: flow matching between data and noise, one timestep per sample.
-// Source: Lipman et al. 2023 (flow matching), equation 23 with the linear path; FastVideo fine_tuning/finetune.py.
+// Source: Lipman et al. 2023 (flow matching), equation 23 with the linear path; FastVideo
+// fine_tuning/finetune.py.
 #pragma once
 
 #include "zoetrope/config/schema.h"

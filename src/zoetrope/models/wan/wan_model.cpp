@@ -10,20 +10,25 @@
 
 namespace zoetrope {
 void WanModelConfig::describe(config::Schema<WanModelConfig>& schema) {
-  schema.required("init_from", &WanModelConfig::init_from,
-                  "Pipeline folder in Diffusers layout, or a Hugging Face name that is in the local cache.");
-  schema.field("trainable", &WanModelConfig::trainable, "Whether the role gets gradients and an optimizer.");
+  schema.required(
+      "init_from", &WanModelConfig::init_from,
+      "Pipeline folder in Diffusers layout, or a Hugging Face name that is in the local cache.");
+  schema.field("trainable", &WanModelConfig::trainable,
+               "Whether the role gets gradients and an optimizer.");
   schema.field("flow_shift", &WanModelConfig::flow_shift,
-               "Shift of this role's noise table: the density of SFT timesteps and the grid of add_noise. Not the same "
+               "Shift of this role's noise table: the density of SFT timesteps and the grid of "
+               "add_noise. Not the same "
                "as pipeline.flow_shift.",
                config::greater_than(0.0));
-  schema.field("enable_gradient_checkpointing_type", &WanModelConfig::enable_gradient_checkpointing_type,
+  schema.field("enable_gradient_checkpointing_type",
+               &WanModelConfig::enable_gradient_checkpointing_type,
                "`full` recomputes every block in the backward pass; null uses "
                "training.model.enable_gradient_checkpointing_type.",
                config::one_of({"full", "block_skip"}, {"ops"}));
   schema.field("transformer_override_safetensor", &WanModelConfig::transformer_override_safetensor,
                "Safetensors file or folder whose weights replace those of init_from.");
-  schema.without_effect("disable_custom_init_weights", "there are no custom initial weights to disable");
+  schema.without_effect("disable_custom_init_weights",
+                        "there are no custom initial weights to disable");
   schema.not_built("lora", "low-rank adapters");
   schema.without_effect("attention_backend", "the attention kernel is chosen by the device");
 }
@@ -37,9 +42,11 @@ WanModel::WanModel(const WanModelConfig& config, const ModelContext& context)
       noise_schedule_(make_training_schedule(config.flow_shift, context.device)) {
   const std::filesystem::path weights =
       config.transformer_override_safetensor.value_or((pipeline_folder_ / "transformer").string());
-  transformer_.parameters().load(WeightFolder(weights).load_strict(transformer_.parameters().specs()));
-  const auto& checkpointing = config.enable_gradient_checkpointing_type ? config.enable_gradient_checkpointing_type
-                                                                        : context.gradient_checkpointing;
+  transformer_.parameters().load(
+      WeightFolder(weights).load_strict(transformer_.parameters().specs()));
+  const auto& checkpointing = config.enable_gradient_checkpointing_type
+                                  ? config.enable_gradient_checkpointing_type
+                                  : context.gradient_checkpointing;
   if (config.trainable && checkpointing) transformer_.set_checkpointing(Checkpointing::kFull);
 }
 
@@ -51,9 +58,10 @@ at::Tensor WanModel::clean_latents_BTCHW(const Batch& raw, LatentsSource source)
   const int64_t num_frames = context_.num_latent_frames;
   if (source == LatentsSource::kZeros) {
     constexpr int64_t kSpatialCompression = 8;
-    return at::zeros({raw.batch_size(), num_frames, transformer_.config().in_channels,
-                      context_.num_height / kSpatialCompression, context_.num_width / kSpatialCompression},
-                     at::TensorOptions().device(context_.device));
+    return at::zeros(
+        {raw.batch_size(), num_frames, transformer_.config().in_channels,
+         context_.num_height / kSpatialCompression, context_.num_width / kSpatialCompression},
+        at::TensorOptions().device(context_.device));
   }
   const at::Tensor latents_BCTHW = raw.vae_latent_BCTHW.narrow(2, 0, num_frames)
                                        .to(context_.device, at::kFloat, /*non_blocking=*/true);
@@ -66,16 +74,19 @@ TrainingBatch WanModel::prepare_batch(const Batch& raw, LatentsSource source) {
   for (const SampleInfo& info : raw.info) batch.sample_names.push_back(info.id);
   batch.latents_BTCHW = clean_latents_BTCHW(raw, source);
   const auto shape = batch.latents_BTCHW.sizes();
-  // Drawn on the CPU so that every device sees the same noise; in the order and layout of the reference.
-  const at::Tensor noise_BCTHW =
-      context_.random->normal({"noise", raw.sample_indices}, {shape[0], shape[2], shape[1], shape[3], shape[4]});
-  batch.noise_BTCHW = noise_BCTHW.to(context_.device, /*non_blocking=*/true).transpose(1, 2).contiguous();
+  // Drawn on the CPU so that every device sees the same noise; in the order and layout of the
+  // reference.
+  const at::Tensor noise_BCTHW = context_.random->normal(
+      {"noise", raw.sample_indices}, {shape[0], shape[2], shape[1], shape[3], shape[4]});
+  batch.noise_BTCHW =
+      noise_BCTHW.to(context_.device, /*non_blocking=*/true).transpose(1, 2).contiguous();
   const DrawKey key{"timestep", raw.sample_indices};
   const at::Tensor draws_B = context_.timestep_density.density == TimestepDensity::kLogitNormal
                                  ? context_.random->normal(key, {shape[0]})
                                  : context_.random->uniform(key, {shape[0]});
   const at::Tensor index_B =
-      position_to_index(timestep_positions(draws_B, context_.timestep_density), noise_schedule_.size())
+      position_to_index(timestep_positions(draws_B, context_.timestep_density),
+                        noise_schedule_.size())
           .to(context_.device, /*non_blocking=*/true);
   batch.timesteps_B = noise_schedule_.timesteps().index_select(0, index_B);
   batch.sigmas_B = noise_schedule_.sigmas().index_select(0, index_B);
@@ -83,7 +94,8 @@ TrainingBatch WanModel::prepare_batch(const Batch& raw, LatentsSource source) {
   batch.noisy_latents_BTCHW = (1.0 - sigma) * batch.latents_BTCHW + sigma * batch.noise_BTCHW;
   batch.conditional.text_embedding_BLD =
       raw.text_embedding_BLD.to(context_.device, context_.compute_dtype, /*non_blocking=*/true);
-  batch.conditional.text_attention_mask_BL = raw.text_attention_mask_BL.to(context_.device, /*non_blocking=*/true);
+  batch.conditional.text_attention_mask_BL =
+      raw.text_attention_mask_BL.to(context_.device, /*non_blocking=*/true);
   return batch;
 }
 
@@ -110,12 +122,13 @@ at::Tensor WanModel::add_noise(const at::Tensor& clean_BTCHW, const at::Tensor& 
 int64_t WanModel::num_tokens(at::IntArrayRef latents_BTCHW_shape) const {
   int64_t patch_volume = 1;
   for (const int64_t size : transformer_.config().patch_size) patch_volume *= size;
-  return latents_BTCHW_shape[0] * latents_BTCHW_shape[1] * latents_BTCHW_shape[3] * latents_BTCHW_shape[4] /
-         patch_volume;
+  return latents_BTCHW_shape[0] * latents_BTCHW_shape[1] * latents_BTCHW_shape[3] *
+         latents_BTCHW_shape[4] / patch_volume;
 }
 
 DenoisingNetwork WanModel::denoising_network() {
-  return [this](const at::Tensor& noisy_BCTHW, const at::Tensor& timestep_B, const at::Tensor& text_BLD) {
+  return [this](const at::Tensor& noisy_BCTHW, const at::Tensor& timestep_B,
+                const at::Tensor& text_BLD) {
     at::NoGradGuard no_grad;
     WanTransformerInputs inputs;
     inputs.hidden_BCTHW = noisy_BCTHW.to(context_.compute_dtype);
@@ -125,10 +138,12 @@ DenoisingNetwork WanModel::denoising_network() {
   };
 }
 
-void WanModel::export_pipeline(const std::filesystem::path& folder, const NamedTensors& weights) const {
+void WanModel::export_pipeline(const std::filesystem::path& folder,
+                               const NamedTensors& weights) const {
   copy_pipeline_folder(pipeline_folder_, folder, "transformer");
   std::filesystem::create_directories(folder / "transformer");
-  std::filesystem::copy_file(pipeline_folder_ / "transformer" / "config.json", folder / "transformer" / "config.json",
+  std::filesystem::copy_file(pipeline_folder_ / "transformer" / "config.json",
+                             folder / "transformer" / "config.json",
                              std::filesystem::copy_options::overwrite_existing);
   write_weight_folder(folder / "transformer", "diffusion_pytorch_model", weights);
 }

@@ -23,7 +23,8 @@ struct WanModelConfig {
 
 class WanModel : public ModelBase {
  public:
-  /// Reads `<init_from>/transformer`. Throws CheckpointError for missing, unexpected or wrongly shaped tensors.
+  /// Reads `<init_from>/transformer`. Throws CheckpointError for missing, unexpected or wrongly
+  /// shaped tensors.
   WanModel(const WanModelConfig& config, const ModelContext& context);
 
   bool trainable() const override { return config_.trainable; }
@@ -40,7 +41,8 @@ class WanModel : public ModelBase {
                        const at::Tensor& timestep) const override;
   int64_t num_tokens(at::IntArrayRef latents_BTCHW_shape) const override;
   DenoisingNetwork denoising_network() override;
-  void export_pipeline(const std::filesystem::path& folder, const NamedTensors& weights) const override;
+  void export_pipeline(const std::filesystem::path& folder,
+                       const NamedTensors& weights) const override;
 
  private:
   at::Tensor clean_latents_BTCHW(const Batch& raw, LatentsSource source) const;

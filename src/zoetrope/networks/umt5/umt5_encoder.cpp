@@ -1,8 +1,8 @@
 #include "zoetrope/networks/umt5/umt5_encoder.h"
 
 #include <ATen/ATen.h>
-#include <nlohmann/json.hpp>
 #include <c10/core/GradMode.h>
+#include <nlohmann/json.hpp>
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/networks/component_config.h"
