@@ -24,8 +24,9 @@ using test::GoldenCase;
 constexpr double kLossTolerance = 2e-5;
 constexpr double kNormTolerance = 1e-4;
 // A parameter whose gradient is rounding noise (cross attention's queries and keys when all text of
-// a step was dropped) is moved by AdamW by +-lr in a direction that only the order of summation
-// decides. Single tensors' gradients of later steps see that; losses and the total norm hardly do.
+// a step was dropped) is moved by AdamW in a direction that only the order of summation decides.
+// Its own gradients are not compared from then on, and those of others within this
+// (docs/numerics.md); losses keep their tolerance.
 constexpr double kNormToleranceAfterNoise = 1e-3;
 constexpr double kGradientTolerance = 1e-4;
 constexpr double kParameterTolerance = 1e-5;
@@ -57,15 +58,13 @@ class TraceChecker : public Callback {
     if (!exact_) return;
     const json& recorded = step_json(run)["grads_before_clip"]["student"];
     const double total = recorded["total_norm_fp64"];
-    ASSERT_EQ(updates.size(), 1U);
-    EXPECT_NEAR(updates[0].gradient_norm, total, kNormTolerance * total) << "step " << run.step;
-    const ParameterStore& parameters = run.method.student().parameters();
     const double tolerance = noise_parameters_.empty() ? kNormTolerance : kNormToleranceAfterNoise;
+    ASSERT_EQ(updates.size(), 1U);
+    EXPECT_NEAR(updates[0].gradient_norm, total, tolerance * total) << "step " << run.step;
+    const ParameterStore& parameters = run.method.student().parameters();
     for (const auto& [name, norm] : recorded["norms"].items()) {
-      if (norm.get<double>() < kNoiseNormShare * total) {
-        noise_parameters_.insert(name);
-        continue;
-      }
+      if (norm.get<double>() < kNoiseNormShare * total) noise_parameters_.insert(name);
+      if (noise_parameters_.contains(name)) continue;
       const at::Tensor& gradient = parameters.at(name).gradient;
       EXPECT_NEAR(gradient.to(at::kDouble).norm().item<double>(), norm.get<double>(),
                   tolerance * norm.get<double>())
