@@ -27,6 +27,8 @@ class WanModel : public ModelBase {
   /// shaped tensors.
   WanModel(const WanModelConfig& config, const ModelContext& context);
 
+  WanTransformer& transformer() { return transformer_; }
+
   bool trainable() const override { return config_.trainable; }
   ParameterStore& parameters() override { return transformer_.parameters(); }
   const std::filesystem::path& pipeline_folder() const override { return pipeline_folder_; }

@@ -10,6 +10,9 @@ namespace zoetrope {
 WanTransformer::WanTransformer(WanTransformerConfig config, ParameterStore::Options options)
     : config_(std::move(config)), parameters_(wan_transformer_parameter_specs(config_), options) {
   for (int64_t i = 0; i < config_.num_layers; ++i) blocks_.emplace_back(parameters_, config_, i);
+  if (!fused_block_supported(config_, options)) return;
+  for (size_t i = 0; i < blocks_.size(); ++i)
+    fused_blocks_.emplace_back(blocks_[i], config_, parameters_.groups()[i]);
 }
 
 at::Tensor WanTransformer::forward(const WanTransformerInputs& inputs) {
@@ -82,12 +85,20 @@ at::Tensor WanTransformer::embed_patches(const at::Tensor& hidden_BCTHW) const {
       .to(at::kFloat);
 }
 
-at::Tensor WanTransformer::run_blocks(at::Tensor hidden_BND, const BlockContext& context) const {
+at::Tensor WanTransformer::run_blocks(at::Tensor hidden_BND, const BlockContext& context) {
   const bool recompute =
       checkpointing_ == Checkpointing::kFull && at::GradMode::is_enabled() && !observer_;
-  for (const BlockParameters& block : blocks_) {
-    hidden_BND = recompute ? checkpointed_block(block, config_, hidden_BND, context)
-                           : transformer_block(block, config_, hidden_BND, context, observer_);
+  const bool fused =
+      implementation_ == Implementation::kFastest && !fused_blocks_.empty() && !observer_;
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    if (fused) {
+      hidden_BND = fused_block(fused_blocks_[i], hidden_BND, context, recompute);
+      continue;
+    }
+    if (at::GradMode::is_enabled())
+      parameters_.groups()[i].gradient_is_zero = false;  // autograd will add to it
+    hidden_BND = recompute ? checkpointed_block(blocks_[i], config_, hidden_BND, context)
+                           : transformer_block(blocks_[i], config_, hidden_BND, context, observer_);
   }
   return hidden_BND;
 }

@@ -8,7 +8,7 @@
 #include <optional>
 #include <vector>
 
-#include "zoetrope/networks/wan_transformer/transformer_block.h"
+#include "zoetrope/networks/wan_transformer/fused_block.h"
 #include "zoetrope/networks/wan_transformer/wan_transformer_parameters.h"
 
 namespace zoetrope {
@@ -28,16 +28,25 @@ enum class Checkpointing {
   kFull,  ///< blocks keep only their input and are computed again in the backward pass
 };
 
+/// How blocks are computed.
+enum class Implementation {
+  kFastest,  ///< fused blocks where the device and the processor have them, plain ones elsewhere
+  kPlain,    ///< ATen operations only
+};
+
 class WanTransformer {
  public:
   /// Parameters are zero until parameters().load() or initialize_wan_transformer().
   WanTransformer(WanTransformerConfig config, ParameterStore::Options options);
+  WanTransformer(const WanTransformer&) = delete;  // blocks point into the network
+  WanTransformer& operator=(const WanTransformer&) = delete;
 
   const WanTransformerConfig& config() const { return config_; }
   ParameterStore& parameters() { return parameters_; }
   const ParameterStore& parameters() const { return parameters_; }
 
   void set_checkpointing(Checkpointing checkpointing) { checkpointing_ = checkpointing; }
+  void set_implementation(Implementation implementation) { implementation_ = implementation; }
   /// Every operation's output is passed to `observer` (only the plain, uncheckpointed
   /// implementation is then used).
   void set_observer(ActivationObserver observer) { observer_ = std::move(observer); }
@@ -50,7 +59,7 @@ class WanTransformer {
  private:
   void check_inputs(const WanTransformerInputs& inputs) const;
   at::Tensor embed_patches(const at::Tensor& hidden_BCTHW) const;
-  at::Tensor run_blocks(at::Tensor hidden_BND, const BlockContext& context) const;
+  at::Tensor run_blocks(at::Tensor hidden_BND, const BlockContext& context);
   at::Tensor output_head(const at::Tensor& hidden_BND, const at::Tensor& time_BMD,
                          const TokenGrid& grid) const;
   const RotaryTables& rotary_tables(const TokenGrid& grid);
@@ -59,7 +68,9 @@ class WanTransformer {
   WanTransformerConfig config_;
   ParameterStore parameters_;
   std::vector<BlockParameters> blocks_;
+  std::vector<FusedBlock> fused_blocks_;  ///< empty where they are not supported
   Checkpointing checkpointing_ = Checkpointing::kNone;
+  Implementation implementation_ = Implementation::kFastest;
   ActivationObserver observer_;
   std::optional<TokenGrid> rotary_grid_;
   RotaryTables rotary_;

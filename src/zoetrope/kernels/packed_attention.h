@@ -1,0 +1,52 @@
+// Scaled dot-product attention without mask and its gradient on the CPU, built from the packed
+// AVX-512 tiles: scores of a chunk of queries are kept whole, so softmax is exact and needs no
+// rescaling; the backward pass computes them again. ATen's scaled_dot_product_attention is its twin
+// in tests. Source: Dao et al., "FlashAttention" (2022), backward pass.
+#pragma once
+
+#include <cstdint>
+
+#include "zoetrope/kernels/packed_tiles.h"
+
+namespace zoetrope::kernels {
+
+struct AttentionShape {
+  int64_t batch;
+  int64_t heads;
+  int64_t num_queries;
+  int64_t num_keys;
+  int64_t head_dim;
+};
+
+/// Tokens [batch, tokens, heads * head_dim] with a stride between tokens; a batch is tokens *
+/// stride elements.
+struct HeadTokens {
+  void* data = nullptr;
+  int64_t stride = 0;
+};
+
+struct AttentionOperands {
+  HeadTokens q;
+  HeadTokens k;
+  HeadTokens v;
+  HeadTokens out;   ///< contiguous (stride heads * head_dim)
+  float* log_sums;  ///< [batch, heads, num_queries]: log of each row's sum of exponentials
+};
+
+struct AttentionGradients {
+  HeadTokens d_out;  ///< contiguous, given
+  HeadTokens d_q;
+  HeadTokens d_k;
+  HeadTokens d_v;
+};
+
+/// Writes out and log_sums. All tensors are of type `element`; needs has_packed_matmul(element).
+void packed_attention(Element element, const AttentionShape& shape,
+                      const AttentionOperands& operands);
+
+/// Overwrites d_q, d_k and d_v.
+void packed_attention_backward(Element element, const AttentionShape& shape,
+                               const AttentionOperands& operands,
+                               const AttentionGradients& gradients);
+
+}  // namespace zoetrope::kernels

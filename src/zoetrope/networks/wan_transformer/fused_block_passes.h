@@ -1,0 +1,55 @@
+// The forward and backward pass of a fused transformer block as plain functions on tensors: no
+// autograd graph. Legend: R rows = B * N tokens, G groups of rows that share a timestep, D width, F
+// feed-forward width, L text tokens.
+#pragma once
+
+#include "zoetrope/kernels/packed_attention.h"
+#include "zoetrope/kernels/row_kernels.h"
+#include "zoetrope/networks/wan_transformer/fused_block.h"
+
+namespace zoetrope {
+
+/// Queries, keys and values of one attention, normed and rotated, with what the backward pass
+/// needs.
+struct AttentionActivations {
+  kernels::RmsRope query_norm;  ///< raw and normed queries
+  kernels::RmsRope key_norm;
+  at::Tensor values;    ///< compute; rows may be slices
+  at::Tensor out;       ///< compute [R, D]
+  at::Tensor log_sums;  ///< fp32 [B, heads, N]
+};
+
+struct BlockActivations {
+  at::Tensor modulation;  ///< fp32 [6, G, D]: shift, 1 + scale, gate of the self attention, then of
+                          ///< the feed-forward
+  kernels::ResidualNorm norm1, norm2, norm3;
+  at::Tensor self_qkv, text_kv, image_kv;  ///< compute [R, 3D], [B * L, 2D]
+  AttentionActivations self, text, image;
+  at::Tensor attended;  ///< compute [R, D]: what the cross attention's output projection reads
+  at::Tensor before_gelu, after_gelu;  ///< compute [R, F]
+  at::Tensor feed_forward;             ///< compute [R, D]
+};
+
+struct BlockGradients {
+  at::Tensor hidden;      ///< fp32 [B, N, D]
+  at::Tensor text;        ///< compute [B, L, D]
+  at::Tensor image;       ///< compute, or undefined
+  at::Tensor modulation;  ///< compute [B, M, 6, D]
+};
+
+/// hidden_BND fp32 contiguous -> fp32 [B, N, D].
+at::Tensor fused_block_forward(const FusedBlock& block, const at::Tensor& hidden_BND,
+                               const BlockContext& context, BlockActivations& activations);
+
+/// Parameter gradients are added to the block's flat gradients. `activations` are used up.
+BlockGradients fused_block_backward(const FusedBlock& block, const at::Tensor& hidden_BND,
+                                    const BlockContext& context, BlockActivations& activations,
+                                    const at::Tensor& d_output_BND);
+
+kernels::Element element_of(const at::Tensor& tensor);
+kernels::AttentionShape attention_shape(const WanTransformerConfig& config, int64_t batch,
+                                        const AttentionActivations& attention);
+kernels::HeadTokens head_tokens(const at::Tensor& rows);
+kernels::AttentionOperands attention_operands(const AttentionActivations& attention);
+
+}  // namespace zoetrope

@@ -1,0 +1,139 @@
+#include "zoetrope/networks/wan_transformer/fused_linear.h"
+
+#include <ATen/ATen.h>
+
+#include "zoetrope/kernels/row_kernels.h"
+
+namespace zoetrope {
+namespace {
+
+using kernels::Element;
+using kernels::Matrix;
+using kernels::TileOutput;
+
+Matrix matrix_of(const at::Tensor& tensor) {
+  return {tensor.const_data_ptr(), tensor.size(0), tensor.size(1), tensor.stride(0), 1};
+}
+
+void* advanced(const void* base, int64_t elements, Element element) {
+  return base == nullptr ? nullptr
+                         : static_cast<char*>(const_cast<void*>(base)) +
+                               elements * kernels::element_bytes(element);
+}
+
+/// Columns [first, first + count) of `matrix`.
+Matrix columns_of(const Matrix& matrix, int64_t first, int64_t count, Element element) {
+  return {advanced(matrix.data, first, element), matrix.rows, count, matrix.row_stride, 1};
+}
+
+void* gradient_of(const Parameter* parameter) {
+  return parameter->gradient.defined() ? parameter->gradient.mutable_data_ptr() : nullptr;
+}
+
+}  // namespace
+
+FusedLinear::FusedLinear(const std::vector<LinearParameters>& layers) : layers_(layers) {
+  element_ =
+      layers[0].weight->value.scalar_type() == at::kBFloat16 ? Element::kBf16 : Element::kFp32;
+  in_features_ = layers[0].weight->value.numel() / layers[0].weight->value.size(0);
+  for (const LinearParameters& layer : layers) add_layer(layer);
+}
+
+void FusedLinear::add_layer(const LinearParameters& layer) {
+  const int64_t features = layer.weight->value.size(0);
+  const Part part{layer.weight->value.const_data_ptr(), layer.bias->value.const_data_ptr(),
+                  gradient_of(layer.weight), out_features_, features};
+  out_features_ += features;
+  if (!parts_.empty()) {
+    Part& last = parts_.back();
+    const int64_t weight_elements = last.num_features * in_features_;
+    if (part.weight == advanced(last.weight, weight_elements, element_) &&
+        part.bias == advanced(last.bias, last.num_features, element_) &&
+        part.weight_gradient == advanced(last.weight_gradient, weight_elements, element_)) {
+      last.num_features += features;
+      return;
+    }
+  }
+  parts_.push_back(part);
+}
+
+void FusedLinear::forward(const at::Tensor& x, const at::Tensor& out) const {
+  forward(x, out, {});
+}
+
+void FusedLinear::forward_gelu(const at::Tensor& x, const at::Tensor& before,
+                               const at::Tensor& activated) const {
+  TileOutput output;
+  output.activation = kernels::Activation::kGelu;
+  output.activation_buffer = activated.mutable_data_ptr();
+  forward(x, before, output);
+}
+
+void FusedLinear::forward(const at::Tensor& x, const at::Tensor& out, TileOutput output) const {
+  output.element = element_;
+  output.stride = out.stride(0);
+  output.bias_element = element_;
+  void* activation_buffer = output.activation_buffer;
+  for (const Part& part : parts_) {
+    output.target = advanced(out.mutable_data_ptr(), part.first_feature, element_);
+    output.activation_buffer = advanced(activation_buffer, part.first_feature, element_);
+    output.bias = part.bias;
+    const Matrix weight{part.weight, part.num_features, in_features_, in_features_, 1};
+    kernels::packed_matmul(element_, matrix_of(x), weight.transposed(), output);
+  }
+}
+
+void FusedLinear::input_gradient(const at::Tensor& d_out, const at::Tensor& d_x) const {
+  input_gradient(d_out, d_x, {});
+}
+
+void FusedLinear::input_gradient_gelu(const at::Tensor& d_out, const at::Tensor& before,
+                                      const at::Tensor& d_before) const {
+  TORCH_INTERNAL_ASSERT(parts_.size() == 1);
+  TileOutput output;
+  output.activation = kernels::Activation::kGeluBackward;
+  output.activation_buffer = before.mutable_data_ptr();
+  input_gradient(d_out, d_before, output);
+}
+
+void FusedLinear::input_gradient(const at::Tensor& d_out, const at::Tensor& d_x,
+                                 TileOutput output) const {
+  output.element = element_;
+  output.stride = d_x.stride(0);
+  output.target = d_x.mutable_data_ptr();
+  for (const Part& part : parts_) {
+    const Matrix weight{part.weight, part.num_features, in_features_, in_features_, 1};
+    kernels::packed_matmul(
+        element_, columns_of(matrix_of(d_out), part.first_feature, part.num_features, element_),
+        weight, output);
+    output.accumulate = true;
+  }
+}
+
+void FusedLinear::weight_gradient(const at::Tensor& x, const at::Tensor& d_out,
+                                  bool overwrite) const {
+  for (const Part& part : parts_) {
+    if (part.weight_gradient == nullptr) continue;
+    TileOutput output;
+    output.element = element_;
+    output.stride = in_features_;
+    output.target = part.weight_gradient;
+    output.accumulate = !overwrite;
+    const Matrix part_d_out =
+        columns_of(matrix_of(d_out), part.first_feature, part.num_features, element_);
+    kernels::packed_matmul(element_, part_d_out.transposed(), matrix_of(x), output);
+  }
+}
+
+void FusedLinear::bias_gradient(const at::Tensor& sums) const {
+  int64_t first = 0;
+  for (const LinearParameters& layer : layers_) {
+    const int64_t features = layer.weight->value.size(0);
+    if (layer.bias->gradient.defined()) {
+      kernels::add_sums(layer.bias->gradient, sums.view({-1}).narrow(0, first, features));
+    }
+    first += features;
+  }
+}
+
+}  // namespace zoetrope
