@@ -123,11 +123,11 @@ Batch DataLoader::next() {
   const auto began = std::chrono::steady_clock::now();
   std::unique_lock lock(mutex_);
   finished_changed_.wait(lock, [this] { return finished_.contains(next_start_); });
+  data_wait_sec_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   Finished finished = std::move(finished_.extract(next_start_).mapped());
   next_start_ += order_.global_batch_size();
   lock.unlock();
   room_changed_.notify_all();
-  data_wait_sec_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
   if (finished.error) std::rethrow_exception(finished.error);
   return *std::move(finished.batch);
 }

@@ -75,15 +75,17 @@ class TableRowGroup : public RowGroup {
   int64_t num_bytes_;
 };
 
+int64_t array_bytes(const arrow::ArrayData& array) {
+  int64_t bytes = 0;
+  for (const auto& buffer : array.buffers) bytes += buffer ? buffer->size() : 0;
+  for (const auto& child : array.child_data) bytes += array_bytes(*child);
+  return bytes;
+}
+
 int64_t table_bytes(const arrow::Table& table) {
   int64_t bytes = 0;
   for (const auto& column : table.columns()) {
-    for (const auto& chunk : column->chunks()) {
-      for (const auto& buffer : chunk->data()->buffers) bytes += buffer ? buffer->size() : 0;
-      for (const auto& child : chunk->data()->child_data) {
-        for (const auto& buffer : child->buffers) bytes += buffer ? buffer->size() : 0;
-      }
-    }
+    for (const auto& chunk : column->chunks()) bytes += array_bytes(*chunk->data());
   }
   return bytes;
 }

@@ -10,16 +10,6 @@
 namespace zoetrope {
 namespace {
 
-const TensorColumn kVaeLatent{"vae_latent", 4};
-const TensorColumn kTextEmbedding{"text_embedding", 2};
-const TensorColumn kClipFeature{"clip_feature", 2};
-const TensorColumn kFirstFrameLatent{"first_frame_latent", 4};
-const TensorColumn kImage{"pil_image", 0, false};
-const TensorColumn kMouse{"mouse_cond", 2};
-const TensorColumn kKeyboard{"keyboard_cond", 2};
-const TensorColumn kTrajectoryLatents{"trajectory_latents", 0};
-const TensorColumn kTrajectoryTimesteps{"trajectory_timesteps", 0};
-
 std::vector<PlainColumn> source_columns() {
   return {{"id", PlainKind::kText, true},
           {"file_name", PlainKind::kText},
@@ -38,26 +28,35 @@ std::vector<PlainColumn> video_columns() {
 }
 
 std::vector<ParquetSchema> make_schemas() {
+  const TensorColumn vae_latent{"vae_latent", 4};
+  const TensorColumn text_embedding{"text_embedding", 2};
+  const TensorColumn clip_feature{"clip_feature", 2};
+  const TensorColumn first_frame_latent{"first_frame_latent", 4};
+  const TensorColumn image{"pil_image", 0, false};
+  const TensorColumn mouse{"mouse_cond", 2};
+  const TensorColumn keyboard{"keyboard_cond", 2};
+  const TensorColumn trajectory_latents{"trajectory_latents", 0};
+  const TensorColumn trajectory_timesteps{"trajectory_timesteps", 0};
   std::vector<PlainColumn> audio_columns = video_columns();
   audio_columns.push_back({"audio_sample_rate", PlainKind::kInteger});
   return {
-      {"t2v", {kVaeLatent, kTextEmbedding}, video_columns()},
-      {"t2va", {kVaeLatent, {"audio_latent", 0}, kTextEmbedding}, audio_columns},
+      {"t2v", {vae_latent, text_embedding}, video_columns()},
+      {"t2va", {vae_latent, {"audio_latent", 0}, text_embedding}, audio_columns},
       {"i2v",
-       {kVaeLatent, kTextEmbedding, kClipFeature, kFirstFrameLatent, kImage},
+       {vae_latent, text_embedding, clip_feature, first_frame_latent, image},
        video_columns()},
       {"text_only",
-       {kTextEmbedding},
+       {text_embedding},
        {{"id", PlainKind::kText, true}, {"caption", PlainKind::kText, true}}},
       {"ode_trajectory_text_only",
-       {kTextEmbedding, kTrajectoryLatents, kTrajectoryTimesteps},
+       {text_embedding, trajectory_latents, trajectory_timesteps},
        source_columns()},
       {"matrixgame2",
-       {kVaeLatent, kClipFeature, kFirstFrameLatent, kMouse, kKeyboard, kImage},
+       {vae_latent, clip_feature, first_frame_latent, mouse, keyboard, image},
        video_columns()},
       {"matrixgame2_ode_trajectory",
-       {kMouse, kKeyboard, kClipFeature, kFirstFrameLatent, kImage, kTrajectoryLatents,
-        kTrajectoryTimesteps},
+       {mouse, keyboard, clip_feature, first_frame_latent, image, trajectory_latents,
+        trajectory_timesteps},
        source_columns()},
   };
 }

@@ -43,9 +43,9 @@ struct ListPlace {
 };
 
 fs::path find_video(const fs::path& folder, const std::string& name) {
-  const fs::path direct = folder / name;
+  fs::path direct = folder / name;
   if (fs::exists(direct)) return direct;
-  const fs::path below = folder / "videos" / name;
+  fs::path below = folder / "videos" / name;
   return fs::exists(below) ? below : direct;
 }
 
