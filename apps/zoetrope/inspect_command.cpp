@@ -80,18 +80,18 @@ void inspect_pipeline(const fs::path& path, bool tensors) {
   const PipelineFolder pipeline(path);
   fmt::print("pipeline folder {}: {}\n", path.string(), pipeline.class_name());
   const std::vector<std::string> faults = pipeline.faults();
-  for (const PipelineComponent& component : pipeline.components()) {
-    fmt::print("  {:14} {}.{}\n", component.name, component.library, component.class_name);
-    const fs::path folder = path / component.name;
+  for (const auto& [name, library, class_name] : pipeline.components()) {
+    fmt::print("  {:14} {}.{}\n", name, library, class_name);
+    const fs::path folder = path / name;
     const bool has_weights = fs::exists(folder / "config.json");
     if (!faults.empty() || !has_weights) continue;
     const WeightFolder weights(folder);
     WeightTotals totals;
-    for (const std::string& name : weights.names()) {
-      totals.add(weights.entry(name));
+    for (const std::string& tensor : weights.names()) {
+      totals.add(weights.entry(tensor));
       if (tensors) {
-        fmt::print("    {:8} {:24} {}\n", dtype_name(weights.entry(name).dtype),
-                   format_shape(weights.entry(name).shape), name);
+        fmt::print("    {:8} {:24} {}\n", dtype_name(weights.entry(tensor).dtype),
+                   format_shape(weights.entry(tensor).shape), tensor);
       }
     }
     fmt::print("  {:14} {}\n", "", totals.text());
