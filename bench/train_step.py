@@ -17,7 +17,6 @@ import tempfile
 import time
 
 CASES = {
-    # name: (transformer config, latent shape BCTHW, live text tokens, dtypes)
     "tiny": dict(
         config=dict(num_attention_heads=4, attention_head_dim=24, ffn_dim=256, num_layers=4, text_dim=64, freq_dim=64),
         latents=(1, 16, 5, 16, 16), dtypes=("fp32",)),
@@ -36,8 +35,8 @@ def build_model(config):
     return WanTransformer3DModel(in_channels=16, out_channels=16, **config)
 
 
-def write_case(folder, case):
-    """Weights and inputs that both sides read. Dense text: no zero rows that a clever implementation could skip."""
+def write_case(folder, case, live_tokens):
+    """Weights and inputs that both sides read. The prompt is zero-padded to 512 tokens, as the text encoder gives it."""
     import torch
     from safetensors.torch import save_file
 
@@ -49,11 +48,13 @@ def write_case(folder, case):
                 parameter.add_(0.02 * torch.randn_like(parameter))
     model.save_pretrained(os.path.join(folder, "transformer"))
     shape = case["latents"]
+    text = torch.randn(shape[0], TEXT_TOKENS, case["config"]["text_dim"])
+    text[:, live_tokens:] = 0
     save_file(
         {
             "hidden": torch.randn(shape),
             "timestep": torch.linspace(300, 700, shape[0]),
-            "text": torch.randn(shape[0], TEXT_TOKENS, case["config"]["text_dim"]),
+            "text": text,
             "target": torch.randn(shape),
         },
         os.path.join(folder, "inputs.safetensors"),
@@ -163,6 +164,8 @@ def main():
     parser.add_argument("--pairs", type=int, default=5, help="measured pairs of steps")
     parser.add_argument("--warmup", type=int, default=1, help="pairs before that, beside each side's first step")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--live-tokens", type=int, default=64,
+                        help="text tokens of the 512 that are not zero padding (512: a prompt that fills them all)")
     parser.add_argument("--json", help="also write the results to this file")
     arguments = parser.parse_args()
     results = []
@@ -175,8 +178,9 @@ def main():
                 json.dump(dict(config=case["config"]), file)
             # In a process of its own: this one must not hold gigabytes while it measures.
             subprocess.run([sys.executable, "-c", "import sys; sys.path.insert(0, sys.argv[1]); import train_step;"
-                            "train_step.write_case(sys.argv[2], train_step.CASES[sys.argv[3]])",
-                            os.path.dirname(os.path.abspath(__file__)), folder, name], check=True)
+                            "train_step.write_case(sys.argv[2], train_step.CASES[sys.argv[3]], int(sys.argv[4]))",
+                            os.path.dirname(os.path.abspath(__file__)), folder, name, str(arguments.live_tokens)],
+                           check=True)
             for dtype in case["dtypes"]:
                 if arguments.dtype in (dtype, "all"):
                     results.append(compare(name, dtype, folder, arguments))

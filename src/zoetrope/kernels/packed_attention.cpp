@@ -64,6 +64,7 @@ class Head {
           row_at(start_of(operands.q, batch, head, shape_.num_queries), first * operands.q.stride);
       pack(q, operands.q.stride, 1, rows, d, rows_of_d_);
       multiply(rows_of_d_, keys_of_d_, rows, keys, d, scores(), score_stride_);
+      count_last_key(rows);
       softmax_rows(scores(), rows, keys, score_stride_, scale_, sums, maxima);
       pack(scores(), score_stride_, 1, rows, keys, rows_of_keys_, Element::kFp32);
       float* out = chunk_out_.mutable_data_ptr<float>();
@@ -89,6 +90,13 @@ class Head {
   }
   void* row_at(const void* base, int64_t elements) const {
     return static_cast<char*>(const_cast<void*>(base)) + elements * element_bytes(element_);
+  }
+  /// n equal scores s add n exp(s) to a sum of exponentials: s + log(n) in one place.
+  void count_last_key(int64_t rows) const {
+    if (shape_.last_key_count == 1) return;
+    const auto count =
+        static_cast<float>(std::log(static_cast<double>(shape_.last_key_count)) / scale_);
+    for (int64_t i = 0; i < rows; ++i) scores()[i * score_stride_ + shape_.num_keys - 1] += count;
   }
   float* scores() const { return scores_.mutable_data_ptr<float>(); }
 
@@ -177,6 +185,7 @@ void Head::backward(const AttentionOperands& operands, const AttentionGradients&
     multiply(rows_of_d_, keys_of_d_, rows, keys, d, scores(), score_stride_);
     pack(d_out, gradients.d_out.stride, 1, rows, d, rows_of_d_);
     multiply(rows_of_d_, keys_of_d_values, rows, keys, d, d_probabilities, score_stride_);
+    count_last_key(rows);
     softmax_backward_rows(scores(), d_probabilities, rows, keys, score_stride_, scale_,
                           log_sums + first, deltas);
 

@@ -16,6 +16,9 @@ struct AttentionShape {
   int64_t num_queries;
   int64_t num_keys;
   int64_t head_dim;
+  /// How many equal keys (with equal values) the last key stands for; their gradients are those of
+  /// all of them.
+  int64_t last_key_count = 1;
 };
 
 /// Tokens [batch, tokens, heads * head_dim] with a stride between tokens; a batch is tokens *

@@ -78,6 +78,42 @@ TEST_P(PackedAttention, OutputAndGradientsEqualThoseInDouble) {
   }
 }
 
+TEST_P(PackedAttention, LastKeyStandsForSeveral) {
+  const AttentionShape repeated{1, 2, 33, 20, 16};
+  AttentionShape counted{1, 2, 33, 9, 16};
+  counted.last_key_count = 12;
+  const auto options = at::TensorOptions(GetParam());
+  const at::Tensor q = at::randn({1, 33, 32}).to(GetParam());
+  const at::Tensor d_out = at::randn({1, 33, 32}).to(GetParam());
+  const at::Tensor few_keys = at::randn({1, 9, 32}).to(GetParam());
+  const at::Tensor few_values = at::randn({1, 9, 32}).to(GetParam());
+  std::vector<std::array<at::Tensor, 4>> results;
+  for (const AttentionShape& shape : {repeated, counted}) {
+    const auto extend = [&](const at::Tensor& x) {
+      return at::cat({x, x.narrow(1, 8, 1).expand({1, shape.num_keys - 9, 32})}, 1).contiguous();
+    };
+    const at::Tensor k = extend(few_keys);
+    const at::Tensor v = extend(few_values);
+    const at::Tensor out = at::empty(q.sizes(), options);
+    const at::Tensor d_q = at::empty(q.sizes(), options);
+    const at::Tensor d_k = at::empty(k.sizes(), options);
+    const at::Tensor d_v = at::empty(v.sizes(), options);
+    const at::Tensor log_sums = at::empty({1, 2, 33});
+    const AttentionOperands operands{tokens(q), tokens(k), tokens(v), tokens(out),
+                                     log_sums.mutable_data_ptr<float>()};
+    packed_attention(element_, shape, operands);
+    packed_attention_backward(element_, shape, operands,
+                              {tokens(d_out), tokens(d_q), tokens(d_k), tokens(d_v)});
+    const auto fold = [](const at::Tensor& x) {
+      const at::Tensor exact = x.to(at::kDouble);
+      return at::cat({exact.narrow(1, 0, 8), exact.narrow(1, 8, x.size(1) - 8).sum(1, true)}, 1);
+    };
+    results.push_back({out, d_q, fold(d_k), fold(d_v)});
+  }
+  for (size_t i = 0; i < 4; ++i)
+    EXPECT_TENSOR_CLOSE(results[1][i], results[0][i], 2 * tolerance()) << i;  // both round
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, PackedAttention, testing::Values(at::kFloat, at::kBFloat16));
 
 }  // namespace

@@ -69,7 +69,9 @@ TEST_P(RowKernels, ResidualNormAndItsGradient) {
         at::layer_norm(sum, {width}, {}, {}, kEps) * spread(multiplier, c.shape) +
         spread(shift, c.shape);
     EXPECT_TENSOR_CLOSE(norm.normed, normed, tolerance());
-    if (c.has_branch) EXPECT_TENSOR_CLOSE(norm.sum, sum, 1e-6);
+    if (c.has_branch) {
+      EXPECT_TENSOR_CLOSE(norm.sum, sum, 1e-6);
+    }
 
     ResidualNormGradient gradient;
     gradient.d_sum_direct = at::randn({rows, width});
@@ -93,7 +95,9 @@ TEST_P(RowKernels, ResidualNormAndItsGradient) {
       EXPECT_TENSOR_CLOSE(gradient.d_branch, branch.grad(), tolerance());
       EXPECT_TENSOR_CLOSE(gradient.d_branch_sum, branch.grad().sum(0, true), 5e-6);
     }
-    if (c.has_gate) EXPECT_TENSOR_CLOSE(gradient.d_gate, gate.grad(), 5e-6);
+    if (c.has_gate) {
+      EXPECT_TENSOR_CLOSE(gradient.d_gate, gate.grad(), 5e-6);
+    }
   }
 }
 

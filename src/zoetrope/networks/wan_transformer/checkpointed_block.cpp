@@ -25,7 +25,7 @@ struct CheckpointedBlock : torch::autograd::Function<CheckpointedBlock> {
         {hidden, text, image.value_or(at::Tensor()), modulation, rotary->cos, rotary->sin});
     ctx->saved_data["block"] = reinterpret_cast<int64_t>(block);
     ctx->saved_data["config"] = reinterpret_cast<int64_t>(config);
-    BlockContext context{text, image.value_or(at::Tensor()), modulation, *rotary};
+    BlockContext context{text, 1, image.value_or(at::Tensor()), modulation, *rotary};
     return transformer_block(*block, *config, hidden, context);
   }
 
@@ -40,7 +40,7 @@ struct CheckpointedBlock : torch::autograd::Function<CheckpointedBlock> {
     {
       at::AutoGradMode enable(true);
       output = transformer_block(*block, *config, leaves[0],
-                                 {leaves[1], leaves[2], leaves[3], {saved[4], saved[5]}});
+                                 {leaves[1], 1, leaves[2], leaves[3], {saved[4], saved[5]}});
     }
     if (output.requires_grad()) torch::autograd::backward({output}, {gradients[0]});
     variable_list result;

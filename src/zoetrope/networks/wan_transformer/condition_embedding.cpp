@@ -1,6 +1,7 @@
 #include "zoetrope/networks/wan_transformer/condition_embedding.h"
 
 #include <cmath>
+#include <cstring>
 
 #include <ATen/ATen.h>
 
@@ -49,6 +50,24 @@ TimeEmbedding embed_timesteps(const ParameterStore& parameters, const WanTransfo
     observer(kPrefix + "time_proj", modulation);
   }
   return time;
+}
+
+int64_t count_padding_tokens(const at::Tensor& text_BLE) {
+  const int64_t num_tokens = text_BLE.size(1);
+  const int64_t token_bytes = text_BLE.size(2) * text_BLE.element_size();
+  const auto* bytes = static_cast<const char*>(text_BLE.const_data_ptr());
+  const std::string zeros(static_cast<size_t>(token_bytes), '\0');
+  int64_t padding = num_tokens;
+  for (int64_t sample = 0; sample < text_BLE.size(0); ++sample) {
+    int64_t count = 0;
+    while (count < padding) {
+      const char* token = bytes + ((sample + 1) * num_tokens - 1 - count) * token_bytes;
+      if (std::memcmp(token, zeros.data(), zeros.size()) != 0) break;
+      ++count;
+    }
+    padding = count;
+  }
+  return padding;
 }
 
 at::Tensor embed_text(const ParameterStore& parameters, const at::Tensor& text_BLE,

@@ -28,6 +28,9 @@ TimeEmbedding embed_timesteps(const ParameterStore& parameters, const WanTransfo
                               const at::Tensor& timestep_BM,
                               const ActivationObserver& observer = nullptr);
 
+/// How many tokens at the end of contiguous text_BLE (on the CPU) are zero in every sample.
+int64_t count_padding_tokens(const at::Tensor& text_BLE);
+
 /// [B, L, text_dim] -> [B, L, D] in the compute type.
 at::Tensor embed_text(const ParameterStore& parameters, const at::Tensor& text_BLE,
                       const ActivationObserver& observer = nullptr);

@@ -90,7 +90,7 @@ at::Tensor fused_block(const FusedBlock& block, const at::Tensor& hidden_BND,
   saved->block = &block;
   saved->hidden = hidden_BND.detach().contiguous();
   saved->context = {
-      context.text_BLD.detach().contiguous(),
+      context.text_BLD.detach().contiguous(), context.last_text_count,
       context.image_BLD.defined() ? context.image_BLD.detach().contiguous() : at::Tensor(),
       context.modulation_BM6D.detach(), context.rotary};
   if (!recompute) saved->activations.emplace();

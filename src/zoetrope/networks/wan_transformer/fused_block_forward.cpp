@@ -112,6 +112,7 @@ class ForwardPass {
     const at::Tensor query = project(block_.cross_q, a_.norm2.normed);
     a_.text.query_norm = norm_heads(query, p_.cross_norm_q, {});
     a_.text_kv = project(block_.cross_kv, context_.text_BLD.view({-1, width_}));
+    a_.text.last_key_count = context_.last_text_count;
     attend_to_tokens(a_.text, a_.text_kv, p_.cross_norm_k);
     a_.attended = a_.text.out;
     if (!context_.image_BLD.defined()) return;
@@ -147,8 +148,12 @@ kernels::Element element_of(const at::Tensor& tensor) {
 
 kernels::AttentionShape attention_shape(const WanTransformerConfig& config, int64_t batch,
                                         const AttentionActivations& attention) {
-  return {batch, config.num_attention_heads, attention.query_norm.x.size(0) / batch,
-          attention.values.size(0) / batch, config.attention_head_dim};
+  return {batch,
+          config.num_attention_heads,
+          attention.query_norm.x.size(0) / batch,
+          attention.values.size(0) / batch,
+          config.attention_head_dim,
+          attention.last_key_count};
 }
 
 kernels::HeadTokens head_tokens(const at::Tensor& rows) {

@@ -14,9 +14,10 @@ namespace zoetrope {
 struct AttentionActivations {
   kernels::RmsRope query_norm;  ///< raw and normed queries
   kernels::RmsRope key_norm;
-  at::Tensor values;    ///< compute; rows may be slices
-  at::Tensor out;       ///< compute [R, D]
-  at::Tensor log_sums;  ///< fp32 [B, heads, N]
+  at::Tensor values;           ///< compute; rows may be slices
+  at::Tensor out;              ///< compute [R, D]
+  int64_t last_key_count = 1;  ///< as kernels::AttentionShape
+  at::Tensor log_sums;         ///< fp32 [B, heads, N]
 };
 
 struct BlockActivations {

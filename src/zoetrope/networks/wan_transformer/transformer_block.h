@@ -10,7 +10,9 @@ namespace zoetrope {
 
 /// What every block reads beside the hidden tokens.
 struct BlockContext {
-  at::Tensor text_BLD;         ///< projected text tokens, compute type
+  at::Tensor text_BLD;  ///< projected text tokens, compute type
+  /// How many equal tokens the last text token stands for; above 1 only for fused blocks.
+  int64_t last_text_count = 1;
   at::Tensor image_BLD;        ///< projected image tokens, or undefined
   at::Tensor modulation_BM6D;  ///< of the timesteps, compute type
   RotaryTables rotary;

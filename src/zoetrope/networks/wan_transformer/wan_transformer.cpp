@@ -30,7 +30,7 @@ at::Tensor WanTransformer::forward(const WanTransformerInputs& inputs) {
               "] or [B, N = ", grid.num_tokens(), "], but got ", inputs.timestep.sizes());
   const TimeEmbedding time = embed_timesteps(parameters_, config_, timestep_BM, observer_);
   BlockContext context;
-  context.text_BLD = embed_text(parameters_, inputs.text_BLE, observer_);
+  embed_text_tokens(inputs.text_BLE, context);
   if (inputs.image_BLE.defined())
     context.image_BLD = embed_image(parameters_, inputs.image_BLE, observer_);
   context.modulation_BM6D = time.modulation_BM6D;
@@ -85,11 +85,29 @@ at::Tensor WanTransformer::embed_patches(const at::Tensor& hidden_BCTHW) const {
       .to(at::kFloat);
 }
 
+bool WanTransformer::uses_fused_blocks() const {
+  return implementation_ == Implementation::kFastest && !fused_blocks_.empty() && !observer_;
+}
+
+void WanTransformer::embed_text_tokens(const at::Tensor& text_BLE, BlockContext& context) const {
+  at::Tensor tokens = text_BLE;
+  if (uses_fused_blocks() && !text_BLE.requires_grad()) {
+    // A prompt is padded with zeros to 512 tokens, which are all embedded alike and attended to:
+    // one of them is computed and counted as often as it occurs.
+    tokens = text_BLE.contiguous();
+    const int64_t padding = count_padding_tokens(tokens);
+    if (padding > 1) {
+      context.last_text_count = padding;
+      tokens = tokens.narrow(1, 0, tokens.size(1) - padding + 1);
+    }
+  }
+  context.text_BLD = embed_text(parameters_, tokens, observer_);
+}
+
 at::Tensor WanTransformer::run_blocks(at::Tensor hidden_BND, const BlockContext& context) {
   const bool recompute =
       checkpointing_ == Checkpointing::kFull && at::GradMode::is_enabled() && !observer_;
-  const bool fused =
-      implementation_ == Implementation::kFastest && !fused_blocks_.empty() && !observer_;
+  const bool fused = uses_fused_blocks();
   for (size_t i = 0; i < blocks_.size(); ++i) {
     if (fused) {
       hidden_BND = fused_block(fused_blocks_[i], hidden_BND, context, recompute);

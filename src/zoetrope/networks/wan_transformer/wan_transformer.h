@@ -59,6 +59,8 @@ class WanTransformer {
  private:
   void check_inputs(const WanTransformerInputs& inputs) const;
   at::Tensor embed_patches(const at::Tensor& hidden_BCTHW) const;
+  bool uses_fused_blocks() const;
+  void embed_text_tokens(const at::Tensor& text_BLE, BlockContext& context) const;
   at::Tensor run_blocks(at::Tensor hidden_BND, const BlockContext& context);
   at::Tensor output_head(const at::Tensor& hidden_BND, const at::Tensor& time_BMD,
                          const TokenGrid& grid) const;
