@@ -45,6 +45,7 @@ class ModelBase {
   virtual ~ModelBase() = default;
 
   virtual bool trainable() const = 0;
+  /// What training changes: the network's parameters, or those of its adapters.
   virtual ParameterStore& parameters() = 0;
   /// The pipeline folder that the weights came from.
   virtual const std::filesystem::path& pipeline_folder() const = 0;
@@ -66,8 +67,10 @@ class ModelBase {
   virtual int64_t num_tokens(at::IntArrayRef latents_BTCHW_shape) const = 0;
   /// The network for sampling, with the weights of the moment; valid as long as the model.
   virtual DenoisingNetwork denoising_network() = 0;
-  /// Writes a whole Diffusers folder: the source's other components and `weights` as the
-  /// transformer.
+  /// What checkpoints call the parameter `name`: FastVideo's name for it.
+  virtual std::string checkpoint_name(const std::string& name) const { return name; }
+  /// Writes a whole Diffusers folder: the source's other components and `weights` (named as
+  /// parameters()) as the transformer. A role that trains adapters writes their file alone.
   virtual void export_pipeline(const std::filesystem::path& folder,
                                const NamedTensors& weights) const = 0;
 

@@ -57,6 +57,7 @@ class ParameterStore {
   bool trainable() const { return options_.trainable; }
   std::vector<ParameterGroup>& groups() { return groups_; }
   const std::vector<ParameterGroup>& groups() const { return groups_; }
+  bool contains(const std::string& name) const { return index_.contains(name); }
   /// The parameter `name`. Throws Error when there is none.
   const Parameter& at(const std::string& name) const;
   /// The leaf that the forward pass uses.

@@ -6,6 +6,7 @@
 #include "zoetrope/base/model_path.h"
 #include "zoetrope/diffusion/prediction_conversion.h"
 #include "zoetrope/models/pipeline_export.h"
+#include "zoetrope/networks/lora/lora_file.h"
 #include "zoetrope/tensor/safetensors.h"
 
 namespace zoetrope {
@@ -27,9 +28,16 @@ void WanModelConfig::describe(config::Schema<WanModelConfig>& schema) {
                config::one_of({"full", "block_skip"}, {"ops"}));
   schema.field("transformer_override_safetensor", &WanModelConfig::transformer_override_safetensor,
                "Safetensors file or folder whose weights replace those of init_from.");
+  schema.field("lora", &WanModelConfig::lora,
+               "Low-rank adapters that are trained instead of the network's own weights.");
+  schema.check([](const WanModelConfig& model, const config::Node& node,
+                  const config::ReadContext& context) {
+    if (!model.lora.enable || model.trainable) return;
+    config::refuse(node, {context.issues, config::child_path(context.path, "lora.enable")},
+                   "must be false for a role with trainable: false, but got true");
+  });
   schema.without_effect("disable_custom_init_weights",
                         "there are no custom initial weights to disable");
-  schema.not_built("lora", "low-rank adapters");
   schema.without_effect("attention_backend", "the attention kernel is chosen by the device");
 }
 
@@ -37,17 +45,33 @@ WanModel::WanModel(const WanModelConfig& config, const ModelContext& context)
     : config_(config),
       context_(context),
       pipeline_folder_(resolve_model_path(config.init_from)),
-      transformer_(read_wan_transformer_config(pipeline_folder_ / "transformer" / "config.json"),
-                   {context.device, context.compute_dtype, config.trainable}),
+      transformer_(
+          read_wan_transformer_config(pipeline_folder_ / "transformer" / "config.json"),
+          {context.device, context.compute_dtype, config.trainable && !config.lora.enable}),
       noise_schedule_(make_training_schedule(config.flow_shift, context.device)) {
   const std::filesystem::path weights =
       config.transformer_override_safetensor.value_or((pipeline_folder_ / "transformer").string());
   transformer_.parameters().load(
       WeightFolder(weights).load_strict(transformer_.parameters().specs()));
+  if (config.lora.enable) add_adapters();
   const auto& checkpointing = config.enable_gradient_checkpointing_type
                                   ? config.enable_gradient_checkpointing_type
                                   : context.gradient_checkpointing;
   if (config.trainable && checkpointing) transformer_.set_checkpointing(Checkpointing::kFull);
+}
+
+void WanModel::add_adapters() {
+  LoraAdapters& adapters = transformer_.add_adapters(config_.lora.options());
+  if (config_.lora.init_from) {
+    load_lora_weights(adapters, read_lora_file(*config_.lora.init_from), *config_.lora.init_from);
+  } else {
+    adapters.initialize(*context_.random);
+  }
+}
+
+ParameterStore& WanModel::parameters() {
+  LoraAdapters* adapters = transformer_.adapters();
+  return adapters != nullptr ? adapters->parameters() : transformer_.parameters();
 }
 
 void WanModel::init_preprocessors() {
@@ -140,6 +164,11 @@ DenoisingNetwork WanModel::denoising_network() {
 
 void WanModel::export_pipeline(const std::filesystem::path& folder,
                                const NamedTensors& weights) const {
+  if (config_.lora.enable) {
+    const LoraOptions options = config_.lora.options();
+    write_lora_file(folder, {options.rank, options.alpha, weights});
+    return;
+  }
   copy_pipeline_folder(pipeline_folder_, folder, "transformer");
   std::filesystem::create_directories(folder / "transformer");
   std::filesystem::copy_file(pipeline_folder_ / "transformer" / "config.json",

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "zoetrope/config/schema.h"
+#include "zoetrope/models/lora_config.h"
 #include "zoetrope/models/model.h"
 #include "zoetrope/networks/wan_transformer/wan_transformer.h"
 #include "zoetrope/networks/wan_vae/wan_vae_config.h"
@@ -18,19 +19,22 @@ struct WanModelConfig {
   double flow_shift = 3.0;
   std::optional<std::string> enable_gradient_checkpointing_type;
   std::optional<std::string> transformer_override_safetensor;
+  LoraConfig lora;
   static void describe(config::Schema<WanModelConfig>& schema);
 };
 
 class WanModel : public ModelBase {
  public:
-  /// Reads `<init_from>/transformer`. Throws CheckpointError for missing, unexpected or wrongly
-  /// shaped tensors.
+  /// Reads `<init_from>/transformer` and, with LoRA, makes or reads the adapters. Throws
+  /// CheckpointError for missing, unexpected or wrongly shaped tensors, ConfigError when LoRA
+  /// targets no layer.
   WanModel(const WanModelConfig& config, const ModelContext& context);
 
   WanTransformer& transformer() { return transformer_; }
 
   bool trainable() const override { return config_.trainable; }
-  ParameterStore& parameters() override { return transformer_.parameters(); }
+  /// What training changes: the network's parameters, or with LoRA those of the adapters.
+  ParameterStore& parameters() override;
   const std::filesystem::path& pipeline_folder() const override { return pipeline_folder_; }
   void init_preprocessors() override;
   std::string data_type() const override { return "t2v"; }
@@ -43,10 +47,12 @@ class WanModel : public ModelBase {
                        const at::Tensor& timestep) const override;
   int64_t num_tokens(at::IntArrayRef latents_BTCHW_shape) const override;
   DenoisingNetwork denoising_network() override;
+  /// With LoRA `weights` are the adapters, and `folder` receives only their file.
   void export_pipeline(const std::filesystem::path& folder,
                        const NamedTensors& weights) const override;
 
  private:
+  void add_adapters();
   at::Tensor clean_latents_BTCHW(const Batch& raw, LatentsSource source) const;
 
   WanModelConfig config_;

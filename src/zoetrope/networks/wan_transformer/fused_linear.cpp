@@ -11,10 +11,6 @@ using kernels::Element;
 using kernels::Matrix;
 using kernels::TileOutput;
 
-Matrix matrix_of(const at::Tensor& tensor) {
-  return {tensor.const_data_ptr(), tensor.size(0), tensor.size(1), tensor.stride(0), 1};
-}
-
 void* advanced(const void* base, int64_t elements, Element element) {
   return base == nullptr ? nullptr
                          : static_cast<char*>(const_cast<void*>(base)) +
@@ -41,6 +37,7 @@ FusedLinear::FusedLinear(const std::vector<LinearParameters>& layers) : layers_(
 
 void FusedLinear::add_layer(const LinearParameters& layer) {
   const int64_t features = layer.weight->value.size(0);
+  if (layer.low_rank) adapters_.emplace_back(*layer.low_rank, out_features_);
   const Part part{layer.weight->value.const_data_ptr(), layer.bias->value.const_data_ptr(),
                   gradient_of(layer.weight), out_features_, features};
   out_features_ += features;
@@ -63,6 +60,7 @@ void FusedLinear::forward(const at::Tensor& x, const at::Tensor& out) const {
 
 void FusedLinear::forward_gelu(const at::Tensor& x, const at::Tensor& before,
                                const at::Tensor& activated) const {
+  TORCH_INTERNAL_ASSERT(layers_.size() == 1);
   TileOutput output;
   output.activation = kernels::Activation::kGelu;
   output.activation_buffer = activated.mutable_data_ptr();
@@ -73,14 +71,16 @@ void FusedLinear::forward(const at::Tensor& x, const at::Tensor& out, TileOutput
   output.element = element_;
   output.stride = out.stride(0);
   output.bias_element = element_;
-  void* activation_buffer = output.activation_buffer;
+  // The activation belongs to the last product that is added.
+  TileOutput part_output = output;
+  if (!adapters_.empty()) part_output.activation = kernels::Activation::kNone;
   for (const Part& part : parts_) {
-    output.target = advanced(out.mutable_data_ptr(), part.first_feature, element_);
-    output.activation_buffer = advanced(activation_buffer, part.first_feature, element_);
-    output.bias = part.bias;
+    part_output.target = advanced(out.mutable_data_ptr(), part.first_feature, element_);
+    part_output.bias = part.bias;
     const Matrix weight{part.weight, part.num_features, in_features_, in_features_, 1};
-    kernels::packed_matmul(element_, matrix_of(x), weight.transposed(), output);
+    kernels::packed_matmul(element_, matrix_of(x), weight.transposed(), part_output);
   }
+  for (const FusedLowRank& adapter : adapters_) adapter.forward(x, out, output);
 }
 
 void FusedLinear::input_gradient(const at::Tensor& d_out, const at::Tensor& d_x) const {
@@ -108,6 +108,7 @@ void FusedLinear::input_gradient(const at::Tensor& d_out, const at::Tensor& d_x,
         weight, output);
     output.accumulate = true;
   }
+  for (const FusedLowRank& adapter : adapters_) adapter.input_gradient(d_out, output);
 }
 
 void FusedLinear::weight_gradient(const at::Tensor& x, const at::Tensor& d_out,
@@ -123,6 +124,7 @@ void FusedLinear::weight_gradient(const at::Tensor& x, const at::Tensor& d_out,
         columns_of(matrix_of(d_out), part.first_feature, part.num_features, element_);
     kernels::packed_matmul(element_, part_d_out.transposed(), matrix_of(x), output);
   }
+  for (const FusedLowRank& adapter : adapters_) adapter.weight_gradient(x, d_out);
 }
 
 void FusedLinear::bias_gradient(const at::Tensor& sums) const {

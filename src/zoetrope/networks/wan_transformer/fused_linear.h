@@ -1,10 +1,12 @@
-// Linear layers on the CPU's packed matrix multiplication, with weight gradients written straight
-// into the flat gradient buffers. Knows no autograd graph. The twin is at::linear under autograd.
+// Linear layers, with their low-rank adapters, on the CPU's packed matrix multiplication, with
+// weight gradients written straight into the flat gradient buffers. Knows no autograd graph. The
+// twin is linear() of transformer_block.h under autograd.
 #pragma once
 
 #include <vector>
 
 #include "zoetrope/kernels/packed_matmul.h"
+#include "zoetrope/networks/wan_transformer/fused_low_rank.h"
 #include "zoetrope/networks/wan_transformer/transformer_block.h"
 
 namespace zoetrope {
@@ -29,8 +31,8 @@ class FusedLinear {
   /// d_before = (d_out W) * gelu'(before).
   void input_gradient_gelu(const at::Tensor& d_out, const at::Tensor& before,
                            const at::Tensor& d_before) const;
-  /// Adds d_out^T x to the weights' gradients; nothing for frozen weights. `overwrite`: they are
-  /// known to be zero.
+  /// Adds d_out^T x to the weights' gradients, nothing for frozen weights, and the gradients of the
+  /// adapters. `overwrite`: the weights' gradients are known to be zero.
   void weight_gradient(const at::Tensor& x, const at::Tensor& d_out, bool overwrite) const;
   /// Adds the column sums of d_out (fp32 [1, out_features], in the order of the layers) to the
   /// biases' gradients.
@@ -56,6 +58,7 @@ class FusedLinear {
   int64_t out_features_ = 0;
   std::vector<Part> parts_;
   std::vector<LinearParameters> layers_;
+  std::vector<FusedLowRank> adapters_;
 };
 
 }  // namespace zoetrope

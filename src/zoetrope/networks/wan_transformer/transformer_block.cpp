@@ -8,10 +8,6 @@
 namespace zoetrope {
 namespace {
 
-at::Tensor linear(const LinearParameters& parameters, const at::Tensor& x) {
-  return at::linear(x, parameters.weight->value, parameters.bias->value);
-}
-
 class PlainBlock {
  public:
   PlainBlock(const BlockParameters& block, const WanTransformerConfig& config,
@@ -104,37 +100,50 @@ class PlainBlock {
 
 }  // namespace
 
-BlockParameters::BlockParameters(const ParameterStore& parameters,
+LinearParameters linear_parameters(const ParameterStore& parameters, const LoraAdapters* adapters,
+                                   const std::string& name) {
+  return {&parameters.at(name + ".weight"), &parameters.at(name + ".bias"),
+          adapters != nullptr ? adapters->find(name) : std::nullopt};
+}
+
+at::Tensor linear(const LinearParameters& parameters, const at::Tensor& x) {
+  const at::Tensor out = at::linear(x, parameters.weight->value, parameters.bias->value);
+  if (!parameters.low_rank) return out;
+  const auto& [a, b, scale] = *parameters.low_rank;
+  return at::add(out, at::linear(at::linear(x, a->value), b->value), scale);
+}
+
+BlockParameters::BlockParameters(const ParameterStore& parameters, const LoraAdapters* adapters,
                                  const WanTransformerConfig& config, int64_t index)
     : name(fmt::format("blocks.{}", index)) {
   const auto tensor = [&](const std::string& suffix) {
     return &parameters.at(name + "." + suffix);
   };
-  const auto pair = [&](const std::string& suffix) {
-    return LinearParameters{tensor(suffix + ".weight"), tensor(suffix + ".bias")};
+  const auto layer = [&](const std::string& suffix) {
+    return linear_parameters(parameters, adapters, name + "." + suffix);
   };
   scale_shift_table = tensor("scale_shift_table");
-  self_q = pair("attn1.to_q");
-  self_k = pair("attn1.to_k");
-  self_v = pair("attn1.to_v");
-  self_out = pair("attn1.to_out.0");
+  self_q = layer("attn1.to_q");
+  self_k = layer("attn1.to_k");
+  self_v = layer("attn1.to_v");
+  self_out = layer("attn1.to_out.0");
   self_norm_q = tensor("attn1.norm_q.weight");
   self_norm_k = tensor("attn1.norm_k.weight");
-  if (config.cross_attn_norm) cross_norm = pair("norm2");
-  cross_q = pair("attn2.to_q");
-  cross_k = pair("attn2.to_k");
-  cross_v = pair("attn2.to_v");
-  cross_out = pair("attn2.to_out.0");
+  if (config.cross_attn_norm) cross_norm = layer("norm2");
+  cross_q = layer("attn2.to_q");
+  cross_k = layer("attn2.to_k");
+  cross_v = layer("attn2.to_v");
+  cross_out = layer("attn2.to_out.0");
   cross_norm_q = tensor("attn2.norm_q.weight");
   cross_norm_k = tensor("attn2.norm_k.weight");
   image_norm_k = nullptr;
   if (config.has_image_branch()) {
-    image_k = pair("attn2.add_k_proj");
-    image_v = pair("attn2.add_v_proj");
+    image_k = layer("attn2.add_k_proj");
+    image_v = layer("attn2.add_v_proj");
     image_norm_k = tensor("attn2.norm_added_k.weight");
   }
-  feed_forward_in = pair("ffn.net.0.proj");
-  feed_forward_out = pair("ffn.net.2");
+  feed_forward_in = layer("ffn.net.0.proj");
+  feed_forward_out = layer("ffn.net.2");
 }
 
 at::Tensor transformer_block(const BlockParameters& block, const WanTransformerConfig& config,

@@ -3,6 +3,7 @@
 // that fused_block is compared with. Source: Diffusers' WanTransformerBlock.
 #pragma once
 
+#include "zoetrope/networks/lora/lora_adapters.h"
 #include "zoetrope/networks/wan_transformer/condition_embedding.h"
 #include "zoetrope/networks/wan_transformer/rotary_embedding.h"
 
@@ -18,16 +19,25 @@ struct BlockContext {
   RotaryTables rotary;
 };
 
-/// A linear layer's parameters.
+/// A linear layer's parameters, with its adapter if it has one.
 struct LinearParameters {
   const Parameter* weight = nullptr;
   const Parameter* bias = nullptr;
+  std::optional<LowRankParameters> low_rank = std::nullopt;
 };
+
+/// The parameters of the linear layer `name`, and its adapter if `adapters` (may be null) has one.
+LinearParameters linear_parameters(const ParameterStore& parameters, const LoraAdapters* adapters,
+                                   const std::string& name);
+
+/// x W^T + b, with the adapter's (x A^T) B^T * scale.
+at::Tensor linear(const LinearParameters& parameters, const at::Tensor& x);
 
 /// The parameters of `blocks.<index>`, looked up once. Absent ones are null.
 struct BlockParameters {
-  BlockParameters(const ParameterStore& parameters, const WanTransformerConfig& config,
-                  int64_t index);
+  /// `adapters` may be null.
+  BlockParameters(const ParameterStore& parameters, const LoraAdapters* adapters,
+                  const WanTransformerConfig& config, int64_t index);
 
   std::string name;  ///< `blocks.<index>`
   const Parameter* scale_shift_table;

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "zoetrope/base/error.h"
 #include "zoetrope/networks/wan_transformer/checkpointed_block.h"
 #include "zoetrope/networks/wan_transformer/plain_layers.h"
 
@@ -9,8 +10,25 @@ namespace zoetrope {
 
 WanTransformer::WanTransformer(WanTransformerConfig config, ParameterStore::Options options)
     : config_(std::move(config)), parameters_(wan_transformer_parameter_specs(config_), options) {
-  for (int64_t i = 0; i < config_.num_layers; ++i) blocks_.emplace_back(parameters_, config_, i);
-  if (!fused_block_supported(config_, options)) return;
+  build_blocks();
+}
+
+LoraAdapters& WanTransformer::add_adapters(const LoraOptions& options) {
+  if (adapters_) fail("WanTransformer: adapters must be added once, but there are some already");
+  if (parameters_.trainable())
+    fail("WanTransformer: a network with adapters must be frozen itself, but is trainable");
+  adapters_ = std::make_unique<LoraAdapters>(parameters_, options);
+  build_blocks();
+  return *adapters_;
+}
+
+void WanTransformer::build_blocks() {
+  output_projection_ = linear_parameters(parameters_, adapters_.get(), "proj_out");
+  fused_blocks_.clear();  // they refer to the blocks
+  blocks_.clear();
+  for (int64_t i = 0; i < config_.num_layers; ++i)
+    blocks_.emplace_back(parameters_, adapters_.get(), config_, i);
+  if (!fused_block_supported(config_, parameters_.options())) return;
   for (size_t i = 0; i < blocks_.size(); ++i)
     fused_blocks_.emplace_back(blocks_[i], config_, parameters_.groups()[i]);
 }
@@ -108,7 +126,13 @@ at::Tensor WanTransformer::run_blocks(at::Tensor hidden_BND, const BlockContext&
   const bool recompute =
       checkpointing_ == Checkpointing::kFull && at::GradMode::is_enabled() && !observer_;
   const bool fused = uses_fused_blocks();
+  const bool train_adapters = adapters_ != nullptr && at::GradMode::is_enabled();
+  if (train_adapters) adapters_->expect_gradients();
   for (size_t i = 0; i < blocks_.size(); ++i) {
+    // A block is a node of the graph only when one of its inputs needs a gradient, and those of a
+    // frozen network do not: the graph begins before the first adapted block.
+    if (train_adapters && !hidden_BND.requires_grad() && adapters_->adapts(blocks_[i].name))
+      hidden_BND = hidden_BND.detach().set_requires_grad(true);
     if (fused) {
       hidden_BND = fused_block(fused_blocks_[i], hidden_BND, context, recompute);
       continue;
@@ -129,9 +153,7 @@ at::Tensor WanTransformer::output_head(const at::Tensor& hidden_BND, const at::T
   const at::Tensor normed =
       observe("norm_out", modulated_layer_norm(hidden_BND, shift_scale[0], shift_scale[1],
                                                config_.eps, parameters_.options().compute_dtype));
-  const at::Tensor projected = observe(
-      "proj_out",
-      at::linear(normed, parameters_.value("proj_out.weight"), parameters_.value("proj_out.bias")));
+  const at::Tensor projected = observe("proj_out", linear(output_projection_, normed));
   const auto& [frames, rows, columns] = config_.patch_size;
   return projected
       .view({-1, grid.frames, grid.rows, grid.columns, frames, rows, columns, config_.out_channels})

@@ -5,6 +5,7 @@
 // video tokens.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -45,6 +46,13 @@ class WanTransformer {
   ParameterStore& parameters() { return parameters_; }
   const ParameterStore& parameters() const { return parameters_; }
 
+  /// Adds low-rank adapters to the linear layers that `options` targets; forward() then uses them.
+  /// They start at zero until initialized or loaded. Throws Error for a second time or when the
+  /// network itself is trainable, ConfigError as LoraAdapters.
+  LoraAdapters& add_adapters(const LoraOptions& options);
+  /// Null without adapters.
+  LoraAdapters* adapters() { return adapters_.get(); }
+
   void set_checkpointing(Checkpointing checkpointing) { checkpointing_ = checkpointing; }
   void set_implementation(Implementation implementation) { implementation_ = implementation; }
   /// Every operation's output is passed to `observer` (only the plain, uncheckpointed
@@ -57,6 +65,7 @@ class WanTransformer {
   at::Tensor forward(const WanTransformerInputs& inputs);
 
  private:
+  void build_blocks();
   void check_inputs(const WanTransformerInputs& inputs) const;
   at::Tensor embed_patches(const at::Tensor& hidden_BCTHW) const;
   bool uses_fused_blocks() const;
@@ -69,8 +78,10 @@ class WanTransformer {
 
   WanTransformerConfig config_;
   ParameterStore parameters_;
+  std::unique_ptr<LoraAdapters> adapters_;
   std::vector<BlockParameters> blocks_;
   std::vector<FusedBlock> fused_blocks_;  ///< empty where they are not supported
+  LinearParameters output_projection_;
   Checkpointing checkpointing_ = Checkpointing::kNone;
   Implementation implementation_ = Implementation::kFastest;
   ActivationObserver observer_;
