@@ -37,15 +37,19 @@ AtomicFile::~AtomicFile() {
   fs::remove(temporary_, ignored);
 }
 
-void AtomicFile::commit() {
-  const int descriptor = open(temporary_.c_str(), O_RDONLY | O_CLOEXEC);
+void sync_to_disk(const fs::path& path) {
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0)
-    fail("{}: cannot be opened again to flush it: {}", temporary_.string(), std::strerror(errno));
+    fail("{}: cannot be opened to flush it to disk: {}", path.string(), std::strerror(errno));
   const bool flushed = fsync(descriptor) == 0;
   const int flush_errno = errno;
   close(descriptor);
   if (!flushed)
-    fail("{}: cannot be flushed to disk: {}", path_.string(), std::strerror(flush_errno));
+    fail("{}: cannot be flushed to disk: {}", path.string(), std::strerror(flush_errno));
+}
+
+void AtomicFile::commit() {
+  sync_to_disk(temporary_);
   std::error_code error;
   fs::rename(temporary_, path_, error);
   if (error) fail("{}: cannot be put in place: {}", path_.string(), error.message());

@@ -16,6 +16,10 @@ std::string read_file(const std::filesystem::path& path);
 /// as a full disk); the temporary is gone.
 void write_file_atomically(const std::filesystem::path& path, std::string_view bytes);
 
+/// Flushes a file's bytes or a folder's entries to disk, so that they outlive a power failure.
+/// Throws Error with the cause.
+void sync_to_disk(const std::filesystem::path& path);
+
 /// `1.3 GiB`, `512 B`: for messages.
 std::string format_bytes(uint64_t num_bytes);
 

@@ -4,13 +4,16 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "zoetrope/data/data_config.h"
 #include "zoetrope/methods/method.h"
 #include "zoetrope/optim/exponential_moving_average.h"
+#include "zoetrope/tensor/state_dict.h"
 #include "zoetrope/tracking/tracker.h"
 
 namespace zoetrope {
@@ -52,6 +55,15 @@ class Callback {
   /// Called at the start (step 0) and after every step; validates when it is due.
   virtual void on_validation_begin(RunState& /*run*/) {}
   virtual void on_train_end(RunState& /*run*/) {}
+
+  /// What a resumed run needs to go on as if it had not stopped.
+  virtual StateDict state_dict() const { return {}; }
+  /// Takes a state_dict of the same callback, before the first resumed step. Throws CheckpointError
+  /// when it does not fit.
+  virtual void load_state_dict(const StateDict& /*state*/, RunState& /*run*/) {}
 };
+
+/// The callbacks of a run, in the order of the config.
+using NamedCallbacks = std::vector<std::pair<std::string, std::unique_ptr<Callback>>>;
 
 }  // namespace zoetrope

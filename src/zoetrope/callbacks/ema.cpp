@@ -1,6 +1,14 @@
 #include "zoetrope/callbacks/ema.h"
 
+#include <algorithm>
+
 namespace zoetrope {
+namespace {
+
+const std::string kPrefix = "student_ema.";
+constexpr const char* kStarted = "ema_started";
+
+}  // namespace
 
 void EmaConfig::describe(config::Schema<EmaConfig>& schema) {
   schema.field("decay", &EmaConfig::decay, "Share of the old average that each step keeps.",
@@ -13,14 +21,41 @@ void EmaConfig::describe(config::Schema<EmaConfig>& schema) {
 EmaCallback::EmaCallback(const EmaConfig& config, const CallbackContext& /*context*/)
     : config_(config) {}
 
+void EmaCallback::begin(RunState& run) {
+  average_.emplace(run.method.student().parameters(), config_.decay);
+  run.average = &*average_;
+}
+
 void EmaCallback::on_training_step_end(RunState& run) {
   if (run.step < config_.start_iter) return;
-  if (!average_) {
-    average_.emplace(run.method.student().parameters(), config_.decay);
-    run.average = &*average_;
-  }
+  if (!average_) begin(run);
   average_->update();
   run.tracker.log(run.step, {{"ema/decay", config_.decay}});
+}
+
+StateDict EmaCallback::state_dict() const {
+  StateDict state;
+  state.scalars.emplace_back(kStarted, average_.has_value());
+  if (!average_) return state;
+  for (auto& [name, tensor] : average_->state_dict())
+    state.tensors.emplace_back(kPrefix + name, tensor);
+  return state;
+}
+
+void EmaCallback::load_state_dict(const StateDict& state, RunState& run) {
+  const bool started =
+      std::any_of(state.scalars.begin(), state.scalars.end(), [](const auto& entry) {
+        return entry.first == kStarted && entry.second == StateScalar(true);
+      });
+  // Before the first averaged step the reference stores a copy of the initial weights, which the
+  // average replaces when it starts.
+  if (!started) return;
+  NamedTensors averages;
+  for (const auto& [name, tensor] : state.tensors) {
+    if (name.starts_with(kPrefix)) averages.emplace_back(name.substr(kPrefix.size()), tensor);
+  }
+  begin(run);
+  average_->load_state_dict(averages);
 }
 
 }  // namespace zoetrope

@@ -21,8 +21,13 @@ class EmaCallback : public Callback {
  public:
   EmaCallback(const EmaConfig& config, const CallbackContext& context);
   void on_training_step_end(RunState& run) override;
+  /// `student_ema.<parameter>` and `ema_started`, as FastVideo names them.
+  StateDict state_dict() const override;
+  void load_state_dict(const StateDict& state, RunState& run) override;
 
  private:
+  void begin(RunState& run);
+
   EmaConfig config_;
   std::optional<ExponentialMovingAverage> average_;
 };

@@ -37,11 +37,11 @@ RoleOptimizer::RoleOptimizer(std::string role, ModelBase& model, const Optimizer
       model_(model),
       adamw_(model.parameters(),
              AdamWOptions{config.betas.first, config.betas.second, config.weight_decay}),
+      config_(config),
       schedule_(config, max_train_steps) {}
 
 void RoleOptimizer::step(double gradient_scale) {
   adamw_.step(learning_rate(), gradient_scale);
-  ++num_updates_;
 }
 
 TrainingMethod::TrainingMethod(MethodContext context)

@@ -50,8 +50,10 @@ class RoleOptimizer {
   const std::string& role() const { return role_; }
   ModelBase& model() { return model_; }
   AdamW& adamw() { return adamw_; }
-  double learning_rate() const { return schedule_.learning_rate(num_updates_); }
-  int64_t num_updates() const { return num_updates_; }
+  const OptimizerConfig& config() const { return config_; }
+  /// Of the next update.
+  double learning_rate() const { return schedule_.learning_rate(num_updates()); }
+  int64_t num_updates() const { return adamw_.num_steps(); }
   /// One AdamW step with the gradients scaled by `gradient_scale` (clipping), then the schedule
   /// advances.
   void step(double gradient_scale);
@@ -60,8 +62,8 @@ class RoleOptimizer {
   std::string role_;
   ModelBase& model_;
   AdamW adamw_;
+  OptimizerConfig config_;
   LearningRateSchedule schedule_;
-  int64_t num_updates_ = 0;
 };
 
 /// What one micro-batch gave. Tensors are scalars on the device; nothing is copied to the host
@@ -89,6 +91,8 @@ class TrainingMethod {
   virtual void backward(const StepOutput& output, int64_t num_accumulation_rounds);
   /// The optimizers that step at `step`.
   virtual std::vector<RoleOptimizer*> optimizers(int64_t step) = 0;
+  /// All optimizers of the method, one for each trained role; what checkpoints hold.
+  virtual std::vector<RoleOptimizer*> role_optimizers() = 0;
 
  protected:
   const MethodContext& context() const { return context_; }

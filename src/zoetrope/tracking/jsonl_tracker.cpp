@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cmath>
 #include <cstring>
+#include <sstream>
 
 #include <nlohmann/json.hpp>
 
@@ -34,10 +35,27 @@ void remove_torn_line(const std::filesystem::path& path) {
 
 JsonlTracker::JsonlTracker(const std::filesystem::path& path) : path_(path) {
   remove_torn_line(path);
-  stream_.open(path, std::ios::app);
+  open();
+}
+
+void JsonlTracker::open() {
+  stream_.open(path_, std::ios::app);
   if (!stream_)
-    fail("{}: must be a writable file, but cannot be opened: {}", path.string(),
+    fail("{}: must be a writable file, but cannot be opened: {}", path_.string(),
          std::strerror(errno));
+}
+
+void JsonlTracker::resume_at(int64_t step) {
+  std::istringstream lines(read_file(path_));
+  std::string kept;
+  for (std::string line; std::getline(lines, line);) {
+    const auto json = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+    const bool later = json.is_object() && json.value("step", int64_t{0}) > step;
+    if (!later) kept += line + '\n';
+  }
+  stream_.close();
+  write_file_atomically(path_, kept);
+  open();
 }
 
 void JsonlTracker::write(const std::string& line) {

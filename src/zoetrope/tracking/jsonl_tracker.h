@@ -20,8 +20,11 @@ class JsonlTracker : public Tracker {
   void log_image(int64_t step, const std::string& name, const std::filesystem::path& png) override;
   void log_video(int64_t step, const std::string& name, const std::filesystem::path& mp4,
                  const std::string& caption, double fps) override;
+  /// Rewrites the file without the lines of later steps.
+  void resume_at(int64_t step) override;
 
  private:
+  void open();
   void write(const std::string& line);
 
   std::filesystem::path path_;

@@ -22,7 +22,12 @@ constexpr uint32_t kWallTime = 1;
 constexpr uint32_t kStep = 2;
 constexpr uint32_t kFileVersion = 3;
 constexpr uint32_t kSummary = 5;
+constexpr uint32_t kSessionLog = 7;
 }  // namespace event
+namespace session_log {
+constexpr uint32_t kStatus = 1;
+constexpr int64_t kStart = 1;
+}  // namespace session_log
 namespace summary {
 constexpr uint32_t kValue = 1;
 constexpr uint32_t kTag = 1;
@@ -116,6 +121,15 @@ void TensorboardTracker::log(int64_t step, const std::vector<Metric>& metrics) {
     content.add_message(summary::kValue, value);
   }
   write_record(make_event(step, content).bytes());
+}
+
+void TensorboardTracker::resume_at(int64_t step) {
+  ProtobufMessage session;
+  session.add_integer(session_log::kStatus, session_log::kStart);
+  ProtobufMessage message;
+  message.add_double(event::kWallTime, wall_time_sec()).add_integer(event::kStep, step + 1);
+  message.add_message(event::kSessionLog, session);
+  write_record(message.bytes());
 }
 
 void TensorboardTracker::log_text(int64_t step, const std::string& name, const std::string& text) {

@@ -20,6 +20,8 @@ class TensorboardTracker : public Tracker {
   void log_text(int64_t step, const std::string& name, const std::string& text) override;
   /// Throws Error when `png` is not a PNG file.
   void log_image(int64_t step, const std::string& name, const std::filesystem::path& png) override;
+  /// Marks a restart, by which TensorBoard leaves out the later steps of the files before.
+  void resume_at(int64_t step) override;
 
   const std::filesystem::path& path() const { return path_; }
 

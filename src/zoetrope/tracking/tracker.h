@@ -25,6 +25,9 @@ class Tracker {
   virtual void log_video(int64_t /*step*/, const std::string& /*name*/,
                          const std::filesystem::path& /*mp4*/, const std::string& /*caption*/,
                          double /*fps*/) {}
+  /// The run goes on from a checkpoint of `step`: what an interrupted run logged for later steps is
+  /// taken back, since they come again. Called before the first log().
+  virtual void resume_at(int64_t /*step*/) {}
   /// Flushes everything; called once, at the end.
   virtual void finish() {}
 };

@@ -145,6 +145,19 @@ TEST(TensorboardTracker, WritesScalarsThatDecode) {
   EXPECT_TRUE(std::isnan(number<float>(decode(field(decode(field(last, 5)), 1)), 2)));
 }
 
+// event.proto: Event.session_log = 7, SessionLog.status = 1, START = 1. TensorBoard then leaves out
+// what earlier files have from this step on.
+TEST(TensorboardTracker, MarksARestart) {
+  const TemporaryFolder folder;
+  TensorboardTracker tracker(folder.path());
+  tracker.resume_at(300);
+  const auto records = read_records(tracker.path());
+  ASSERT_EQ(records.size(), 2U);
+  const Message restart = decode(records[1]);
+  EXPECT_EQ(number<uint64_t>(restart, 2), 301U);
+  EXPECT_EQ(number<uint64_t>(decode(field(restart, 7)), 1), 1U);
+}
+
 TEST(TensorboardTracker, WritesTextsAndImages) {
   const TemporaryFolder folder;
   TensorboardTracker tracker(folder.path());

@@ -20,6 +20,7 @@ namespace {
 using test::FileSizeLimit;
 using test::TemporaryFolder;
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
@@ -58,6 +59,19 @@ TEST(JsonlTracker, GoesOnAfterATornLine) {
   ASSERT_EQ(lines.size(), 2U);
   EXPECT_EQ(lines[0]["total_loss"], 2.0);
   EXPECT_EQ(lines[1]["total_loss"], 1.0);
+}
+
+TEST(JsonlTracker, TakesBackTheStepsThatComeAgain) {
+  const TemporaryFolder folder;
+  JsonlTracker tracker(folder / "metrics.jsonl");
+  for (int step = 1; step <= 5; ++step) tracker.log(step, {{"total_loss", 1.0 * step}});
+  tracker.log_video(5, "videos", "runs/a.mp4", "a", 16.0);
+  tracker.resume_at(3);
+  tracker.log(4, {{"total_loss", 40.0}});
+  const auto lines = read_lines(folder / "metrics.jsonl");
+  ASSERT_EQ(lines.size(), 4U);
+  EXPECT_EQ(lines[2]["total_loss"], 3.0);
+  EXPECT_EQ(lines[3]["total_loss"], 40.0);
 }
 
 TEST(JsonlTracker, SaysWhenTheDiskIsFull) {
@@ -107,7 +121,7 @@ TEST(MakeTrackers, MakesWhatIsNamed) {
   TrackerConfig config;
   config.trackers = {"jsonl", "tensorboard"};
   {
-    const auto tracker = make_trackers(config, folder.path(), 10);
+    const auto tracker = make_trackers(config, {folder.path(), 10, {}, {}, false});
     tracker->log(1, {{"total_loss", 1.0}});
     tracker->finish();
   }
@@ -121,7 +135,7 @@ TEST(MakeTrackers, NoneRecordsNothing) {
     TrackerConfig config;
     config.trackers = names;
     ::testing::internal::CaptureStderr();
-    const auto tracker = make_trackers(config, folder.path(), 10);
+    const auto tracker = make_trackers(config, {folder.path(), 10, {}, {}, false});
     tracker->log(1, step_metrics(1.0));
     tracker->log_text(1, "config", "text");
     tracker->finish();
@@ -132,16 +146,25 @@ TEST(MakeTrackers, NoneRecordsNothing) {
 
 TEST(MakeTrackers, SaysWhatIsNotBuilt) {
   const TemporaryFolder folder;
-  for (const char* name : {"wandb", "swanlab"}) {
-    TrackerConfig config;
-    config.trackers = {name};
-    try {
-      make_trackers(config, folder.path(), 10);
-      FAIL() << name;
-    } catch (const ConfigError& error) {
-      EXPECT_THAT(error.what(), HasSubstr(std::string("'") + name + "' is not built yet"));
-    }
+  TrackerConfig config;
+  config.trackers = {"swanlab"};
+  try {
+    make_trackers(config, {folder.path(), 10, {}, {}, false});
+    FAIL();
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("'swanlab' is not built yet"));
   }
+}
+
+TEST(TrackerConfig, AnEmptyListWithAProjectMeansWandb) {
+  TrackerConfig config;
+  config.trackers = {};
+  config.resolve();
+  EXPECT_THAT(config.trackers, ElementsAre("wandb"));
+  config.trackers = {};
+  config.project_name = "";
+  config.resolve();
+  EXPECT_THAT(config.trackers, IsEmpty());
 }
 
 }  // namespace

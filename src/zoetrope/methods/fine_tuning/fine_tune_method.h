@@ -20,6 +20,7 @@ class FineTuneMethod : public TrainingMethod {
 
   StepOutput single_train_step(const Batch& raw, int64_t step) override;
   std::vector<RoleOptimizer*> optimizers(int64_t step) override;
+  std::vector<RoleOptimizer*> role_optimizers() override { return {&optimizer_}; }
 
  private:
   RoleOptimizer optimizer_;
