@@ -4,12 +4,18 @@
 
 namespace zoetrope {
 
+void TrackerConfig::resolve() {
+  if (trackers.empty() && !project_name.empty()) trackers = {"wandb"};
+}
+
 void TrackerConfig::describe(config::Schema<TrackerConfig>& schema) {
   schema.field(
       "trackers", &TrackerConfig::trackers,
       "Where metrics go: `console` (progress line), `jsonl` and `tensorboard` (files under the "
-      "output folder). `[]` or `[none]` records nothing. `wandb` and `swanlab` are not built yet.",
-      config::one_of({"none", "console", "jsonl", "tensorboard"}, {"wandb", "swanlab"}));
+      "output folder), `wandb` (Weights & Biases; files under `tracker` in the output folder). "
+      "`[none]` records nothing; `[]` is `[wandb]` when `project_name` is not empty. `swanlab` is "
+      "not built yet.",
+      config::one_of({"none", "console", "jsonl", "tensorboard", "wandb"}, {"swanlab"}));
   schema.field("entity", &TrackerConfig::entity,
                "Team or user of `wandb`; empty for the account's default.");
   schema.field("project_name", &TrackerConfig::project_name, "Project of `wandb`.");

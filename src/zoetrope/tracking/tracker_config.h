@@ -16,6 +16,9 @@ struct TrackerConfig {
   std::string project_name = "fastvideo";
   std::string run_name;
 
+  /// An empty list with a project means W&B, as in FastVideo (train/utils/tracking.py).
+  void resolve();
+
   static void describe(config::Schema<TrackerConfig>& schema);
 };
 

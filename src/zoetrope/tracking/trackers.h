@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "zoetrope/config/node.h"
 #include "zoetrope/tracking/tracker.h"
 #include "zoetrope/tracking/tracker_config.h"
 
@@ -18,16 +19,24 @@ class MultiTracker : public Tracker {
   void log_image(int64_t step, const std::string& name, const std::filesystem::path& png) override;
   void log_video(int64_t step, const std::string& name, const std::filesystem::path& mp4,
                  const std::string& caption, double fps) override;
+  void resume_at(int64_t step) override;
   void finish() override;
 
  private:
   std::vector<std::unique_ptr<Tracker>> trackers_;
 };
 
-/// Builds `config.trackers`; none of them is a tracker that does nothing. Files go below
-/// `output_dir`. Throws ConfigError for a tracker that is not built.
-std::unique_ptr<Tracker> make_trackers(const TrackerConfig& config,
-                                       const std::filesystem::path& output_dir,
-                                       int64_t max_train_steps);
+/// What trackers need to know of the run they record.
+struct TrackedRun {
+  std::filesystem::path output_dir;
+  int64_t max_train_steps = 0;
+  config::Node config;    ///< resolved
+  config::Node document;  ///< as written, overrides applied; W&B keeps it as `run.yaml`
+  bool resumed = false;   ///< goes on from a checkpoint, so with the same W&B run
+};
+
+/// Builds `config.trackers`; none of them is a tracker that does nothing. Files go below the
+/// output folder. Throws ConfigError for a tracker that is not built or cannot start.
+std::unique_ptr<Tracker> make_trackers(const TrackerConfig& config, const TrackedRun& run);
 
 }  // namespace zoetrope

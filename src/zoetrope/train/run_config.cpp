@@ -132,6 +132,7 @@ RunConfig read_run_config(const Node& document, const TargetTables& tables, Issu
   run.callbacks = read_callbacks(sections.callbacks, tables.callbacks, issues);
   run.pipeline = read_pipeline(sections.pipeline, issues);
   run.training.distributed.resolve();
+  run.training.tracker.resolve();
   if (run.training.model_path.empty()) run.training.model_path = student_source(run.models);
   return run;
 }

@@ -86,7 +86,11 @@ void run_training(const RunConfig& config, const ComponentRegistries& registries
   const TrainingData data = build_data(config, *method);
   NamedCallbacks callbacks = build_callbacks(config, registries, *method);
   const auto tracker =
-      make_trackers(config.training.tracker, output_dir, config.training.loop.max_train_steps);
+      make_trackers(config.training.tracker, {.output_dir = output_dir,
+                                              .max_train_steps = config.training.loop.max_train_steps,
+                                              .config = write_run_config(config),
+                                              .document = config.raw,
+                                              .resumed = false});
   log_run(config, *method, data);
 
   Trainer trainer(

@@ -123,10 +123,11 @@ TEST_F(RunConfigTest, sequence_parallelism_defaults_to_all_gpus) {
 
 TEST_F(RunConfigTest, keeps_explicit_zero_false_null_and_empty_list) {
   const RunConfig run =
-      read(kSmallest, {"--training.optimizer.min_lr_ratio=0", "--training.model.logit_std=0",
-                       "--training.data.training_cfg_rate=0", "--training.tracker.trackers=[]",
-                       "--training.checkpoint.resume_from_checkpoint=null",
-                       "--models.student.trainable=false", "--training.loop.max_train_steps=0"});
+      read(kSmallest,
+           {"--training.optimizer.min_lr_ratio=0", "--training.model.logit_std=0",
+            "--training.data.training_cfg_rate=0", "--training.tracker.trackers=[]",
+            "--training.tracker.project_name=", "--training.checkpoint.resume_from_checkpoint=null",
+            "--models.student.trainable=false", "--training.loop.max_train_steps=0"});
   ASSERT_THAT(issues_.faults(), IsEmpty());
   EXPECT_EQ(run.training.optimizer.min_lr_ratio, 0.0);
   EXPECT_EQ(run.training.model.logit_std, 0.0);
