@@ -1,10 +1,13 @@
 // Every row kernel against its formula in double, gradients by autograd.
-#include "zoetrope/kernels/row_kernels.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include "support/golden.h"
+#include "zoetrope/kernels/column_sums.h"
+#include "zoetrope/kernels/gated_sum.h"
+#include "zoetrope/kernels/residual_norm.h"
+#include "zoetrope/kernels/rms_rope.h"
 
 namespace zoetrope::kernels {
 namespace {

@@ -1,5 +1,6 @@
 #include <ATen/ATen.h>
 
+#include "zoetrope/kernels/gated_sum.h"
 #include "zoetrope/networks/wan_transformer/fused_block_passes.h"
 
 namespace zoetrope {

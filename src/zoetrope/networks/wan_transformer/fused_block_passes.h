@@ -4,7 +4,8 @@
 #pragma once
 
 #include "zoetrope/kernels/packed_attention.h"
-#include "zoetrope/kernels/row_kernels.h"
+#include "zoetrope/kernels/residual_norm.h"
+#include "zoetrope/kernels/rms_rope.h"
 #include "zoetrope/networks/wan_transformer/fused_block.h"
 
 namespace zoetrope {

@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "zoetrope/kernels/row_kernels.h"
+#include "zoetrope/kernels/column_sums.h"
 
 namespace zoetrope {
 namespace {
