@@ -38,6 +38,8 @@ find_package(Threads REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(sentencepiece REQUIRED IMPORTED_TARGET GLOBAL sentencepiece)
 pkg_check_modules(ffmpeg REQUIRED IMPORTED_TARGET GLOBAL libavformat libavcodec libavutil libswscale)
+pkg_check_modules(xxhash REQUIRED IMPORTED_TARGET GLOBAL libxxhash)
+find_package(ZLIB REQUIRED)
 find_package(GTest REQUIRED)
 
 if(ZOETROPE_CUDA)
