@@ -7,7 +7,7 @@
 #include "zoetrope/diffusion/prediction_conversion.h"
 #include "zoetrope/models/pipeline_export.h"
 #include "zoetrope/networks/lora/lora_file.h"
-#include "zoetrope/tensor/safetensors.h"
+#include "zoetrope/networks/wan_transformer/wan_key_layouts.h"
 
 namespace zoetrope {
 void WanModelConfig::describe(config::Schema<WanModelConfig>& schema) {
@@ -27,7 +27,8 @@ void WanModelConfig::describe(config::Schema<WanModelConfig>& schema) {
                "training.model.enable_gradient_checkpointing_type.",
                config::one_of({"full", "block_skip"}, {"ops"}));
   schema.field("transformer_override_safetensor", &WanModelConfig::transformer_override_safetensor,
-               "Safetensors file or folder whose weights replace those of init_from.");
+               "Safetensors file or folder whose weights replace those of init_from; named as in "
+               "Diffusers, the original Wan release, ComfyUI or FastVideo.");
   schema.field("lora", &WanModelConfig::lora,
                "Low-rank adapters that are trained instead of the network's own weights.");
   schema.check([](const WanModelConfig& model, const config::Node& node,
@@ -51,8 +52,7 @@ WanModel::WanModel(const WanModelConfig& config, const ModelContext& context)
       noise_schedule_(make_training_schedule(config.flow_shift, context.device)) {
   const std::filesystem::path weights =
       config.transformer_override_safetensor.value_or((pipeline_folder_ / "transformer").string());
-  transformer_.parameters().load(
-      WeightFolder(weights).load_strict(transformer_.parameters().specs()));
+  transformer_.parameters().load(load_wan_weights(weights, transformer_.parameters().specs()));
   if (config.lora.enable) add_adapters();
   const auto& checkpointing = config.enable_gradient_checkpointing_type
                                   ? config.enable_gradient_checkpointing_type
