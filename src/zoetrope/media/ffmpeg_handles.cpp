@@ -45,6 +45,20 @@ PacketHandle make_packet() {
   return packet;
 }
 
+#if LIBAVFORMAT_VERSION_INT >= AV_VERSION_INT(60, 15, 100)
+const int32_t* display_matrix(const AVStream& stream) {
+  const AVCodecParameters& codec = *stream.codecpar;
+  const AVPacketSideData* data = av_packet_side_data_get(
+      codec.coded_side_data, codec.nb_coded_side_data, AV_PKT_DATA_DISPLAYMATRIX);
+  return data == nullptr ? nullptr : reinterpret_cast<const int32_t*>(data->data);
+}
+#else
+const int32_t* display_matrix(const AVStream& stream) {
+  const uint8_t* data = av_stream_get_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, nullptr);
+  return reinterpret_cast<const int32_t*>(data);
+}
+#endif
+
 void start_collecting_ffmpeg_log() {
   static std::once_flag installed;
   std::call_once(installed, [] { av_log_set_callback(collect_log_line); });

@@ -1,7 +1,9 @@
-// Owning handles of FFmpeg's C objects, and its log and error texts. Only this folder's .cpp files
+// Owning handles of FFmpeg's C objects, its log and error texts, and what differs between its
+// versions (4.4 to 8). Only this folder's .cpp files
 // include this.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -38,6 +40,9 @@ using ScalerHandle = std::unique_ptr<SwsContext, ScalerDeleter>;
 /// New empty objects. They throw std::bad_alloc when memory is out.
 FrameHandle make_frame();
 PacketHandle make_packet();
+
+/// The stream's display matrix (orientation.h), or null when it has none.
+const int32_t* display_matrix(const AVStream& stream);
 
 /// Sends FFmpeg's log lines of this thread to a small buffer from now on (nothing reaches the
 /// console), and empties that buffer. Call it before work whose failure is to be explained.

@@ -3,10 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <optional>
-
-extern "C" {
-#include <libavutil/display.h>
-}
+#include <utility>
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/media/ffmpeg_handles.h"
@@ -84,15 +81,6 @@ CodecHandle open_decoder(const AVStream& stream, const fs::path& path) {
   return codec;
 }
 
-int clockwise_rotation(const AVStream& stream) {
-  const uint8_t* matrix = av_stream_get_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, nullptr);
-  if (matrix == nullptr) return 0;
-  const double counterclockwise = av_display_rotation_get(reinterpret_cast<const int32_t*>(matrix));
-  if (std::isnan(counterclockwise)) return 0;
-  const int quarter_turns = static_cast<int>(std::lround(-counterclockwise / 90.0));
-  return ((quarter_turns % 4) + 4) % 4 * 90;
-}
-
 VideoInfo read_info(AVFormatContext& format, AVStream& stream) {
   VideoInfo info;
   info.width = stream.codecpar->width;
@@ -109,7 +97,8 @@ VideoInfo read_info(AVFormatContext& format, AVStream& stream) {
   info.num_frames_is_exact = stream.nb_frames > 0;
   info.num_frames =
       info.num_frames_is_exact ? stream.nb_frames : std::llround(info.duration_sec * info.fps);
-  info.rotation_degrees = clockwise_rotation(stream);
+  if (const int32_t* matrix = display_matrix(stream)) info.orientation = orientation_of(matrix);
+  if (info.orientation.swaps_axes) std::swap(info.width, info.height);
   info.codec = avcodec_get_name(stream.codecpar->codec_id);
   return info;
 }
@@ -150,7 +139,12 @@ class VideoReader::Impl {
 
   void copy_to(Frame& frame) {
     try {
-      converter_.convert(*shown_, frame);
+      if (info_.orientation.is_upright()) {
+        converter_.convert(*shown_, frame);
+      } else {
+        converter_.convert(*shown_, stored_);
+        frame = turn_upright(stored_, info_.orientation);
+      }
     } catch (const Error&) {
       std::throw_with_nested(
           DataError(fmt::format("{}: frame at {:.3f} s", path_.string(), time_sec_)));
@@ -283,6 +277,7 @@ class VideoReader::Impl {
   FrameHandle ahead_ = make_frame();
   PacketHandle packet_ = make_packet();
   RgbConverter converter_;
+  Frame stored_;  // as in the file, where that is not upright
   VideoInfo info_;
   double time_sec_ = 0.0;
   double end_sec_ = 0.0;

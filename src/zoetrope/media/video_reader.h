@@ -10,24 +10,24 @@
 #include <vector>
 
 #include "zoetrope/media/frame.h"
+#include "zoetrope/media/orientation.h"
 
 namespace zoetrope::media {
 
 /// What a file's header says about its video stream.
 struct VideoInfo {
-  int width = 0;                     ///< of the stored picture, in pixels
-  int height = 0;                    ///< of the stored picture, in pixels
+  int width = 0;                     ///< of the upright picture, in pixels
+  int height = 0;                    ///< of the upright picture, in pixels
   double fps = 0.0;                  ///< average rate; frames may stand at irregular times
   double duration_sec = 0.0;         ///< 0 where the container does not say
   int64_t num_frames = 0;            ///< from the header, else duration * fps; 0 when unknown
   bool num_frames_is_exact = false;  ///< the header states it
-  int rotation_degrees = 0;          ///< clockwise turn that a player applies: 0, 90, 180 or 270
+  Orientation orientation;           ///< what made the stored picture upright
   std::string codec;                 ///< for example `h264`
 };
 
-/// Decodes one video file. Every error is a DataError that names the file. Frames come as stored:
-/// players' rotation is reported in info() and not applied, and neither is a non-square pixel
-/// aspect.
+/// Decodes one video file. Every error is a DataError that names the file. Frames come upright,
+/// turned as a player does; a non-square pixel aspect is not applied.
 class VideoReader {
  public:
   /// Opens the file and its decoder. Throws DataError for a missing, empty or foreign file and for

@@ -9,10 +9,13 @@
 #include <ATen/ATen.h>
 #include <gmock/gmock.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "support/temporary_folder.h"
+#include "support/test_videos.h"
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/file.h"
+#include "zoetrope/base/folder_lock.h"
 #include "zoetrope/data/dataset.h"
 #include "zoetrope/media/video_writer.h"
 
@@ -169,6 +172,25 @@ TEST_F(Preprocessor, ListsEveryRejectAndCountsAddUp) {
   EXPECT_THAT(listed, HasSubstr("\"id\":\"short\""));
 }
 
+TEST_F(Preprocessor, AClipOfAPhoneHeldUprightIsTurnedAndGoesToAPortraitBucket) {
+  test::TestVideo video = test::brightening(5, 16);
+  video.container = "mp4";
+  video.codec = "libx264";
+  video.constant_rate = true;
+  video.width = 48;
+  video.rotation_degrees = 90;
+  test::make_test_video(folder_ / "in/phone.mp4", video);
+  std::ofstream(folder_ / "in/phone.txt") << "upright";
+  for (const char* other : {"in/a.mp4", "in/b.mp4", "in/c.mp4"}) fs::remove(folder_ / other);
+  PreprocessOptions both = options();
+  both.clips.buckets = {{16, 24}, {24, 16}};
+  EXPECT_EQ(run(both).num_rows, 1);
+  const ParquetDataset dataset({{(folder_ / "out").string(), 1}}, parquet_schema("t2v"));
+  const ParquetRow row = dataset.read(0);
+  EXPECT_EQ(row.integers.at("width"), 16);
+  EXPECT_EQ(row.integers.at("height"), 24);
+}
+
 TEST_F(Preprocessor, AMissingFileOfAListIsARejectOnly) {
   std::ofstream(folder_ / "list.csv") << "video,caption\nin/absent.mp4,gone\nin/c.mp4,there\n";
   const PreprocessSummary summary =
@@ -265,6 +287,24 @@ TEST_F(Preprocessor, RefusesToMixSettingsInOneFolder) {
               ThrowsMessage<DataError>(HasSubstr("num_sources was 3 and is now 4")));
   fs::remove(folder_ / "out/worker_0/manifest.jsonl");
   EXPECT_THAT([&] { run(options()); }, ThrowsMessage<DataError>(HasSubstr("no manifest.jsonl")));
+}
+
+TEST_F(Preprocessor, RefusesAFolderThatAnotherProcessIsWriting) {
+  run(options("whole"));
+  {
+    const FolderLock other(folder_ / "out/worker_0");
+    EXPECT_THAT(
+        [&] { run(options()); },
+        ThrowsMessage<Error>(AllOf(HasSubstr("out/worker_0: must be written by one process"),
+                                   HasSubstr(fmt::format("process {}", getpid())))));
+    PreprocessOptions second = options();
+    second.shard = 1;
+    second.num_shards = 2;
+    EXPECT_EQ(run(second).num_rows, 3) << "another shard has a folder of its own";
+  }
+  fs::remove_all(folder_ / "out/worker_1");
+  run(options());
+  EXPECT_EQ(bytes_in("out"), bytes_in("whole"));
 }
 
 TEST_F(Preprocessor, ShardsTogetherHoldEverySource) {

@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "support/temporary_folder.h"
-#include "unit/media/test_videos.h"
+#include "support/test_videos.h"
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/file.h"
 #include "zoetrope/media/ffmpeg_handles.h"

@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "unit/media/test_videos.h"
+#include "support/test_videos.h"
 #include "zoetrope/base/error.h"
 
 namespace zoetrope::media {

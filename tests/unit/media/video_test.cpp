@@ -7,7 +7,7 @@
 
 #include "support/file_size_limit.h"
 #include "support/temporary_folder.h"
-#include "unit/media/test_videos.h"
+#include "support/test_videos.h"
 #include "zoetrope/base/error.h"
 #include "zoetrope/media/video_reader.h"
 #include "zoetrope/media/video_writer.h"
@@ -261,20 +261,53 @@ TEST(VideoReader, SeeksToTheFrameAtOrAfterATime) {
   EXPECT_EQ(count, 3);
 }
 
-TEST(VideoReader, ReportsRotationAndLeavesTheFrameAsStored) {
+struct TurnedCase {
+  int rotation_degrees;
+  bool mirrored;
+  bool corner_is_right;  // where a player shows the stored picture's top left corner
+  bool corner_is_low;
+};
+
+class TurnedVideo : public ::testing::TestWithParam<TurnedCase> {};
+
+TEST_P(TurnedVideo, ComesUpright) {
   const TemporaryFolder folder;
-  for (const int degrees : {0, 90, 180, 270}) {
-    TestVideo video = with(brightening(2, 10), "mp4", "libx264", false);
-    video.rotation_degrees = degrees;
-    make_test_video(folder / "turned.mp4", video);
-    VideoReader reader(folder / "turned.mp4");
-    EXPECT_EQ(reader.info().rotation_degrees, degrees);
-    EXPECT_EQ(reader.info().width, 32);
-    ASSERT_TRUE(reader.next());
-    Frame frame;
-    reader.copy_to(frame);
-    EXPECT_EQ(frame.width, 32);
+  TestVideo video = with(brightening(2, 10), "mp4", "libx264", false);
+  video.width = 64;
+  video.height = 32;
+  video.corner_luma = 120;
+  video.rotation_degrees = GetParam().rotation_degrees;
+  video.mirrored = GetParam().mirrored;
+  make_test_video(folder / "turned.mp4", video);
+  VideoReader reader(folder / "turned.mp4");
+  const bool on_its_side = video.rotation_degrees % 180 != 0;
+  EXPECT_EQ(reader.info().width, on_its_side ? 32 : 64);
+  EXPECT_EQ(reader.info().height, on_its_side ? 64 : 32);
+  ASSERT_TRUE(reader.next());
+  Frame frame;
+  reader.copy_to(frame);
+  ASSERT_EQ(frame.width, reader.info().width);
+  ASSERT_EQ(frame.height, reader.info().height);
+  for (const bool right : {false, true}) {
+    for (const bool low : {false, true}) {
+      const bool bright = right == GetParam().corner_is_right && low == GetParam().corner_is_low;
+      const uint8_t* pixel = frame.pixel(frame.width / 4 + (right ? frame.width / 2 : 0),
+                                         frame.height / 4 + (low ? frame.height / 2 : 0));
+      EXPECT_NEAR(pixel[0], limited_to_rgb(20 + (bright ? 120 : 0)), 4) << right << low;
+    }
   }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Matrices, TurnedVideo,
+    ::testing::Values(TurnedCase{0, false, false, false}, TurnedCase{90, false, true, false},
+                      TurnedCase{180, false, true, true}, TurnedCase{270, false, false, true},
+                      TurnedCase{0, true, true, false}, TurnedCase{90, true, false, false},
+                      TurnedCase{180, true, false, true}, TurnedCase{270, true, true, true}));
+
+TEST(Orientation, ADegenerateMatrixTurnsNothing) {
+  const int32_t matrix[9] = {};
+  EXPECT_TRUE(orientation_of(matrix).is_upright());
 }
 
 }  // namespace

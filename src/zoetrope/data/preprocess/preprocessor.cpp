@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include "zoetrope/base/error.h"
+#include "zoetrope/base/folder_lock.h"
 #include "zoetrope/base/log.h"
 #include "zoetrope/base/progress.h"
 #include "zoetrope/data/parquet_writer.h"
@@ -215,6 +216,7 @@ PreprocessSummary preprocess(std::vector<SourceEntry> sources, const PreprocessO
   sources = take_shard(std::move(sources), options);
   PreprocessSummary summary;
   summary.folder = options.output / fmt::format("worker_{}", options.shard);
+  const FolderLock lock(summary.folder);
   Manifest manifest(summary.folder, describe_settings(sources, options));
   summary.was_finished = manifest.finished();
   if (!manifest.finished()) {

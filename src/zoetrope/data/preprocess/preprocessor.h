@@ -39,7 +39,8 @@ struct PreprocessSummary {
 using EncoderFactory = std::function<std::unique_ptr<SampleEncoder>()>;
 
 /// Does what is left of the work. `make_encoder` is called only when something is left. Throws what
-/// Manifest throws, and Error when a file cannot be written (the run can then be repeated).
+/// Manifest throws, and Error when another process is writing the same shard's folder or a file
+/// cannot be written (the run can then be repeated).
 PreprocessSummary preprocess(std::vector<SourceEntry> sources, const PreprocessOptions& options,
                              const EncoderFactory& make_encoder);
 

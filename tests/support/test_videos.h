@@ -18,15 +18,17 @@ struct TestVideo {
   int width = 32;
   int height = 16;
   int fps = 10;
-  int rotation_degrees = 0;         ///< clockwise
+  int rotation_degrees = 0;         ///< clockwise, by the display matrix alone
+  bool mirrored = false;            ///< left and right swapped, by the display matrix alone
   std::vector<int64_t> times_msec;  ///< presentation times; one frame each
   std::vector<int> luma;  ///< 8-bit brightness of each frame (scaled up for deeper formats)
+  int corner_luma = 0;    ///< added in the stored picture's top left quarter
   bool full_range = false;
   bool faststart = false;      ///< index first (mp4)
   bool constant_rate = false;  ///< ticks of 1 / fps; times_msec only counts the frames
 };
 
-/// Frames of one brightness each, without colour.
+/// Frames of one brightness each (but for their corner), without colour.
 void make_test_video(const std::filesystem::path& path, const TestVideo& video);
 
 /// `count` evenly timed frames that brighten from 20 on in steps of `step`.

@@ -1,4 +1,4 @@
-#include "unit/media/test_videos.h"
+#include "support/test_videos.h"
 
 #include <cmath>
 #include <cstring>
@@ -20,7 +20,13 @@ void check(int result) {
   if (result < 0) throw std::runtime_error("test video: " + media::explain_ffmpeg_error(result));
 }
 
-void fill_plane(AVFrame& picture, int plane, int value, int bit_depth) {
+struct PlaneContent {
+  int value;
+  int corner_value;  // of the top left quarter
+  int bit_depth;
+};
+
+void fill_plane(AVFrame& picture, int plane, const PlaneContent& content) {
   const auto* descriptor = av_pix_fmt_desc_get(static_cast<AVPixelFormat>(picture.format));
   const bool is_chroma = plane > 0;
   const int height =
@@ -30,10 +36,11 @@ void fill_plane(AVFrame& picture, int plane, int value, int bit_depth) {
   for (int y = 0; y < height; ++y) {
     uint8_t* row = picture.data[plane] + static_cast<ptrdiff_t>(y) * picture.linesize[plane];
     for (int x = 0; x < width; ++x) {
-      if (bit_depth == 8) {
+      const int value = 2 * x < width && 2 * y < height ? content.corner_value : content.value;
+      if (content.bit_depth == 8) {
         row[x] = static_cast<uint8_t>(value);
       } else {
-        const auto deep = static_cast<uint16_t>(value << (bit_depth - 8));
+        const auto deep = static_cast<uint16_t>(value << (content.bit_depth - 8));
         std::memcpy(row + 2 * x, &deep, 2);
       }
     }
@@ -48,7 +55,10 @@ media::FrameHandle make_picture(const TestVideo& video, AVPixelFormat format, in
   check(av_frame_get_buffer(picture.get(), 0));
   const auto* descriptor = av_pix_fmt_desc_get(format);
   for (int plane = 0; plane < descriptor->nb_components; ++plane) {
-    fill_plane(*picture, plane, plane == 0 ? luma : 128, descriptor->comp[0].depth);
+    const int depth = descriptor->comp[0].depth;
+    fill_plane(*picture, plane,
+               plane == 0 ? PlaneContent{luma, luma + video.corner_luma, depth}
+                          : PlaneContent{128, 128, depth});
   }
   return picture;
 }
@@ -79,11 +89,13 @@ media::CodecHandle open_encoder(const TestVideo& video, AVPixelFormat format) {
   return encoder;
 }
 
-void add_rotation(AVStream& stream, int rotation_degrees) {
-  if (rotation_degrees == 0) return;
-  uint8_t* matrix =
-      av_stream_new_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, sizeof(int32_t) * 9);
-  av_display_rotation_set(reinterpret_cast<int32_t*>(matrix), rotation_degrees);
+void add_display_matrix(AVStream& stream, const TestVideo& video) {
+  if (video.rotation_degrees == 0 && !video.mirrored) return;
+  int32_t matrix[9];
+  av_display_rotation_set(matrix, video.rotation_degrees);
+  av_display_matrix_flip(matrix, video.mirrored ? 1 : 0, 0);
+  uint8_t* data = av_stream_new_side_data(&stream, AV_PKT_DATA_DISPLAYMATRIX, sizeof(matrix));
+  std::memcpy(data, matrix, sizeof(matrix));
 }
 
 }  // namespace
@@ -97,7 +109,7 @@ void make_test_video(const std::filesystem::path& path, const TestVideo& video) 
   const media::CodecHandle encoder = open_encoder(video, pixel_format);
   check(avcodec_parameters_from_context(stream->codecpar, encoder.get()));
   stream->time_base = encoder->time_base;
-  add_rotation(*stream, video.rotation_degrees);
+  add_display_matrix(*stream, video);
   check(avio_open(&format->pb, path.c_str(), AVIO_FLAG_WRITE));
   AVDictionary* settings = nullptr;
   if (video.faststart) av_dict_set(&settings, "movflags", "faststart", 0);
