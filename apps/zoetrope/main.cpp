@@ -55,6 +55,8 @@ int run(std::vector<std::string> arguments) {
     // CLI11 takes its arguments from the back.
     std::reverse(arguments.begin(), arguments.end());
     app.parse(std::move(arguments));
+  } catch (const CLI::RuntimeError& error) {
+    return error.get_exit_code();
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 1;
   }

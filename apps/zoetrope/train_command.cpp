@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include <CLI/Config.hpp>
+#include <CLI/Error.hpp>
 #include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 
@@ -43,7 +44,9 @@ void train(const Options& options, const Catalog& catalog,
     std::fflush(stdout);
     return;
   }
-  run_training(run, catalog.registries);
+  constexpr int kSignalExitBase = 128;  // as a shell reports a process that a signal ended
+  if (const int signal = run_training(run, catalog.registries); signal != 0)
+    throw CLI::RuntimeError(kSignalExitBase + signal);
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 namespace zoetrope {
 
 /// Watches both signals while it lives; at most one at a time. Destruction puts the handlers back
-/// that were there before.
+/// that were there before and forgets the signal.
 class StopSignal {
  public:
   StopSignal();
@@ -13,7 +13,7 @@ class StopSignal {
   StopSignal(const StopSignal&) = delete;
   StopSignal& operator=(const StopSignal&) = delete;
 
-  /// The signal that came, or 0.
+  /// The signal that came, or 0; always 0 where none is watched for.
   static int received();
 };
 

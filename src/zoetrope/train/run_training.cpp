@@ -4,10 +4,13 @@
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/file.h"
+#include "zoetrope/base/folder_lock.h"
 #include "zoetrope/base/log.h"
+#include "zoetrope/base/stop_signal.h"
 #include "zoetrope/tensor/device.h"
 #include "zoetrope/tracking/trackers.h"
 #include "zoetrope/train/builder.h"
+#include "zoetrope/train/run_checkpoints.h"
 #include "zoetrope/train/trainer.h"
 
 namespace zoetrope {
@@ -35,17 +38,6 @@ void check_supported(const TrainingConfig& training) {
   if (checkpoint.output_dir.empty()) {
     refuse("training.checkpoint.output_dir", "must name the run's folder, but is empty");
   }
-  if (checkpoint.training_state_checkpointing_steps != 0) {
-    refuse("training.checkpoint.training_state_checkpointing_steps",
-           fmt::format("must be 0, since checkpoints are not built yet, but got {}",
-                       checkpoint.training_state_checkpointing_steps));
-  }
-  const std::string resume = checkpoint.resume_from_checkpoint.value_or("");
-  if (!resume.empty() && resume != "latest") {
-    refuse("training.checkpoint.resume_from_checkpoint",
-           fmt::format("must be empty or latest, since checkpoints are not built yet, but got '{}'",
-                       resume));
-  }
   issues.throw_if_any();
 }
 
@@ -64,6 +56,19 @@ void log_run(const RunConfig& config, TrainingMethod& method, const TrainingData
            training.loop.max_train_steps, training.checkpoint.output_dir);
 }
 
+void log_stop(const CheckpointConfig& checkpoint, int64_t step, bool saved) {
+  if (saved) {
+    log_info(
+        "stopped after step {}; go on with --training.checkpoint.resume_from_checkpoint latest",
+        step);
+  } else {
+    log_info(
+        "stopped after step {}; nothing was saved, since "
+        "training.checkpoint.training_state_checkpointing_steps is {}",
+        step, checkpoint.training_state_checkpointing_steps);
+  }
+}
+
 void export_results(TrainingMethod& method, const RunState& state, const fs::path& output_dir) {
   method.student().export_pipeline(output_dir / "diffusers",
                                    method.student().parameters().tensors());
@@ -75,31 +80,38 @@ void export_results(TrainingMethod& method, const RunState& state, const fs::pat
 
 }  // namespace
 
-void run_training(const RunConfig& config, const ComponentRegistries& registries) {
+int run_training(const RunConfig& config, const ComponentRegistries& registries) {
   check_supported(config.training);
   const fs::path output_dir = config.training.checkpoint.output_dir;
-  fs::create_directories(output_dir);
-  write_file_atomically(output_dir / "config.yaml", config::write_yaml(write_run_config(config)));
+  const FolderLock lock(output_dir);
+  const StopSignal stop_signal;
 
   KeyedRandomSource random(config.training.data.seed);
   const auto method = build_method(config, registries, random);
   const TrainingData data = build_data(config, *method);
+  RunCheckpoints checkpoints(checkpoint_options(config), *data.loader);
+  write_file_atomically(output_dir / "config.yaml", config::write_yaml(write_run_config(config)));
   NamedCallbacks callbacks = build_callbacks(config, registries, *method);
-  const auto tracker =
-      make_trackers(config.training.tracker, {.output_dir = output_dir,
-                                              .max_train_steps = config.training.loop.max_train_steps,
-                                              .config = write_run_config(config),
-                                              .document = config.raw,
-                                              .resumed = false});
+  const auto tracker = make_trackers(config.training.tracker,
+                                     {.output_dir = output_dir,
+                                      .max_train_steps = config.training.loop.max_train_steps,
+                                      .config = write_run_config(config),
+                                      .document = config.raw,
+                                      .resumed = checkpoints.resuming()});
   log_run(config, *method, data);
 
   Trainer trainer(
       {config.training.loop.max_train_steps, config.training.loop.gradient_accumulation_steps},
-      *method, *data.loader, callbacks, *tracker);
+      {*method, *data.loader, callbacks, *tracker, checkpoints});
   trainer.run();
   tracker->finish();
+  if (trainer.state().step < config.training.loop.max_train_steps) {
+    log_stop(config.training.checkpoint, trainer.state().step, checkpoints.enabled());
+    return StopSignal::received();
+  }
   export_results(*method, trainer.state(), output_dir);
   log_info("metrics, validation videos and config: {}", output_dir.string());
+  return 0;
 }
 
 }  // namespace zoetrope

@@ -9,7 +9,9 @@ namespace zoetrope {
 /// Trains as `config` says. The run folder (training.checkpoint.output_dir) gets config.yaml
 /// (resolved), the trackers' files, validation videos, and at the end `diffusers` (and
 /// `diffusers_ema` when there is an EMA), whole pipeline folders with the trained weights. Throws
-/// ConfigError for what cannot be honoured, DataError, CheckpointError, TrainingError.
-void run_training(const RunConfig& config, const ComponentRegistries& registries);
+/// ConfigError for what cannot be honoured, DataError, CheckpointError, TrainingError. Returns 0,
+/// or the signal (SIGINT, SIGTERM) that ended the run early, after a checkpoint if checkpoints are
+/// on.
+int run_training(const RunConfig& config, const ComponentRegistries& registries);
 
 }  // namespace zoetrope

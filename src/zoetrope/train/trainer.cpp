@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include "zoetrope/base/error.h"
+#include "zoetrope/base/stop_signal.h"
 #include "zoetrope/optim/gradient_norm.h"
 
 namespace zoetrope {
@@ -44,18 +45,20 @@ std::vector<Metric> mean_losses(const std::vector<std::pair<std::string, at::Ten
 
 }  // namespace
 
-Trainer::Trainer(Options options, TrainingMethod& method, DataLoader& loader,
-                 NamedCallbacks& callbacks, Tracker& tracker)
+Trainer::Trainer(Options options, const Parts& parts)
     : options_(options),
-      method_(method),
-      loader_(loader),
-      callbacks_(callbacks),
-      state_{method, tracker} {}
+      method_(parts.method),
+      loader_(parts.loader),
+      callbacks_(parts.callbacks),
+      checkpoints_(parts.checkpoints),
+      state_{parts.method, parts.tracker} {}
 
 void Trainer::run() {
   for (auto& [name, callback] : callbacks_) callback->on_train_start(state_);
+  checkpoints_.resume(state_, callbacks_);
   for (auto& [name, callback] : callbacks_) callback->on_validation_begin(state_);
-  while (state_.step < options_.max_train_steps) train_step();
+  while (state_.step < options_.max_train_steps && StopSignal::received() == 0) train_step();
+  checkpoints_.save_last(state_, callbacks_);
   for (auto& [name, callback] : callbacks_) callback->on_train_end(state_);
 }
 
@@ -68,6 +71,7 @@ void Trainer::train_step() {
   std::vector<Metric> metrics = mean_losses(totals.losses, options_.gradient_accumulation_steps);
   check_finite(metrics, updates, totals);
   for (auto& [name, callback] : callbacks_) callback->on_before_optimizer_step(state_, updates);
+  checkpoints_.wait_for_copy();
   for (OptimizerUpdate& update : updates) {
     metrics.push_back({"lr/" + update.optimizer->role(), update.optimizer->learning_rate()});
     update.optimizer->step(update.gradient_scale);
@@ -78,6 +82,7 @@ void Trainer::train_step() {
   }
   log_step(std::move(metrics), totals, seconds_since(start));
   for (auto& [name, callback] : callbacks_) callback->on_training_step_end(state_);
+  checkpoints_.save_when_due(state_, callbacks_);
   for (auto& [name, callback] : callbacks_) callback->on_validation_begin(state_);
 }
 
@@ -129,6 +134,9 @@ void Trainer::check_finite(const std::vector<Metric>& losses,
 void Trainer::log_step(std::vector<Metric> metrics, const StepTotals& totals, double step_sec) {
   metrics.push_back({"step_time_sec", step_sec});
   metrics.push_back({"data_wait_sec", totals.data_wait_sec});
+  if (checkpoints_.enabled())
+    metrics.push_back({"checkpoint_wait_sec", checkpoints_.waited_sec() - checkpoint_waited_sec_});
+  checkpoint_waited_sec_ = checkpoints_.waited_sec();
   metrics.push_back({"samples_per_sec", static_cast<double>(totals.num_samples) / step_sec});
   metrics.push_back({"tokens_per_sec", static_cast<double>(totals.num_tokens) / step_sec});
   state_.tracker.log(state_.step, metrics);

@@ -12,10 +12,9 @@
 #include "zoetrope/data/loader.h"
 #include "zoetrope/methods/method.h"
 #include "zoetrope/tracking/tracker.h"
+#include "zoetrope/train/run_checkpoints.h"
 
 namespace zoetrope {
-
-using NamedCallbacks = std::vector<std::pair<std::string, std::unique_ptr<Callback>>>;
 
 class Trainer {
  public:
@@ -24,12 +23,22 @@ class Trainer {
     int64_t gradient_accumulation_steps = 1;
   };
 
-  /// Borrows everything; `callbacks` run in their order.
-  Trainer(Options options, TrainingMethod& method, DataLoader& loader, NamedCallbacks& callbacks,
-          Tracker& tracker);
+  /// What a run is made of.
+  struct Parts {
+    TrainingMethod& method;
+    DataLoader& loader;
+    NamedCallbacks& callbacks;
+    Tracker& tracker;
+    RunCheckpoints& checkpoints;
+  };
 
-  /// Runs to max_train_steps. Throws TrainingError, before the optimizer steps, when a loss or a
-  /// gradient norm is not finite; the message names the step and its samples.
+  /// Borrows everything; `callbacks` run in their order.
+  Trainer(Options options, const Parts& parts);
+
+  /// Goes on from the checkpoint that `checkpoints` found, if any, and runs to max_train_steps or,
+  /// when a StopSignal came, to the end of the step and a checkpoint of it. Throws TrainingError,
+  /// before the optimizer steps, when a loss or a gradient norm is not finite; the message names
+  /// the step and its samples.
   void run();
   /// What the callbacks saw last: the step, and the averaged weights if there are any.
   const RunState& state() const { return state_; }
@@ -57,6 +66,8 @@ class Trainer {
   TrainingMethod& method_;
   DataLoader& loader_;
   NamedCallbacks& callbacks_;
+  RunCheckpoints& checkpoints_;
+  double checkpoint_waited_sec_ = 0.0;  ///< up to the last logged step
   RunState state_;
 };
 

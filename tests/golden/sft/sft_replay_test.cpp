@@ -1,6 +1,7 @@
 // Replays every recorded supervised fine-tuning run of the reference through the real trainer,
 // loader, method and callbacks: only the random draws are the recorded ones. Losses, gradients,
-// parameters and EMA after every step.
+// parameters and EMA after every step. Where the reference also wrote a checkpoint and recorded how
+// it went on from there (`resume_trace`), ours goes on from that checkpoint, too.
 #include <cmath>
 #include <filesystem>
 #include <map>
@@ -11,10 +12,13 @@
 
 #include "support/golden.h"
 #include "support/replay_random_source.h"
+#include "support/temporary_folder.h"
 #include "zoetrope/catalog.h"
+#include "zoetrope/checkpoint/checkpoint_folder.h"
 #include "zoetrope/config/overrides.h"
 #include "zoetrope/models/wan/wan_model.h"
 #include "zoetrope/train/builder.h"
+#include "zoetrope/train/trainer.h"
 
 namespace zoetrope {
 namespace {
@@ -96,7 +100,7 @@ class TraceChecker : public Callback {
     if (averaged)
       check_weights(fmt::format("s{}.ema.", run.step), run.average->tensors(), run.step);
     check_sums(run);
-    if (run.step == static_cast<int64_t>(golden_.json()["steps"].size())) {
+    if (run.step == golden_.json()["steps"].back()["step"]) {
       check_weights("final.student.", run.method.student().parameters().tensors(), run.step);
     }
   }
@@ -107,7 +111,10 @@ class TraceChecker : public Callback {
   }
 
  private:
-  const json& step_json(const RunState& run) const { return golden_.json()["steps"][run.step - 1]; }
+  const json& step_json(const RunState& run) const {
+    const json& steps = golden_.json()["steps"];
+    return steps[run.step - steps[0]["step"].get<int64_t>()];
+  }
 
   const ToleranceAfterNoise& after_noise() const {
     return implementation_ == Implementation::kPlain ? kPlainAfterNoise : kFusedAfterNoise;
@@ -150,6 +157,10 @@ class TraceChecker : public Callback {
   int num_compared_ = 0;
 };
 
+std::string first_latents_key(const GoldenCase& golden) {
+  return fmt::format("s{}.prep.latents", golden.json()["steps"][0]["step"].get<int64_t>());
+}
+
 bool is_fine_tuning_case(const GoldenCase& golden) {
   const auto path = golden.folder() / "config.yaml";
   if (!std::filesystem::exists(path) || !golden.json().contains("steps")) return false;
@@ -161,11 +172,23 @@ bool is_fine_tuning_case(const GoldenCase& golden) {
   const config::Node* models = config.find("models");
   return target_of(config.find("method")).ends_with(".FineTuneMethod") && models != nullptr &&
          target_of(models->find("student")).ends_with(".WanModel") &&
-         golden.contains("s1.prep.latents");
+         golden.contains(first_latents_key(golden));
 }
 
 std::vector<std::filesystem::path> fine_tuning_cases() {
   return test::golden_folders_where(test::golden_root(), is_fine_tuning_case);
+}
+
+/// `resume_trace` folders of cases beside which the reference's checkpoint lies.
+std::vector<std::filesystem::path> resume_cases() {
+  std::vector<std::filesystem::path> found;
+  for (const auto& folder : fine_tuning_cases()) {
+    const auto resumed = folder / "resume_trace";
+    if (std::filesystem::exists(resumed / "trace.json") &&
+        !list_checkpoints(folder / "out").empty())
+      found.push_back(resumed);
+  }
+  return found;
 }
 
 void push_recorded_draws(const GoldenCase& golden, test::ReplayRandomSource& random) {
@@ -176,8 +199,9 @@ void push_recorded_draws(const GoldenCase& golden, test::ReplayRandomSource& ran
   }
 }
 
-class FineTuningReplay
-    : public testing::TestWithParam<std::tuple<std::filesystem::path, Implementation>> {
+using ReplayCase = std::tuple<std::filesystem::path, Implementation>;
+
+class FineTuningReplay : public testing::TestWithParam<ReplayCase> {
  protected:
   // Paths in the recorded configs are relative to the folder of the cases.
   void SetUp() override {
@@ -186,19 +210,38 @@ class FineTuningReplay
   }
   void TearDown() override { std::filesystem::current_path(working_folder_); }
 
+  void replay(const GoldenCase& golden, Implementation implementation,
+              const std::string& resume_from);
+
  private:
   std::filesystem::path working_folder_;
 };
 
-TEST_P(FineTuningReplay, MatchesTheReference) {
-  const auto& [folder, implementation] = GetParam();
-  const GoldenCase golden(std::filesystem::absolute(folder));
-  const bool bf16 = golden.tensor("s1.prep.latents").scalar_type() == at::kBFloat16;
+void expect_losses(const GoldenCase& golden, RecordingTracker& tracker, double tolerance) {
+  const json& steps = golden.json()["steps"];
+  ASSERT_EQ(tracker.values.size(), steps.size());
+  for (const json& step : steps) {
+    auto& logged = tracker.values[step["step"]];
+    for (const char* name : {"total_loss", "finetune_loss"}) {
+      const double expected = step["trainer_metrics"][name];
+      EXPECT_NEAR(logged.at(name), expected, tolerance * expected)
+          << "step " << step["step"] << " " << name;
+    }
+    EXPECT_DOUBLE_EQ(logged.at("lr/student"), step["lr_used"]["student"][0].get<double>());
+  }
+}
+
+void FineTuningReplay::replay(const GoldenCase& golden, Implementation implementation,
+                              const std::string& resume_from) {
+  const bool bf16 = golden.tensor(first_latents_key(golden)).scalar_type() == at::kBFloat16;
+  const test::TemporaryFolder output;
   config::Node document = config::parse_yaml_file(golden.folder() / "config.yaml");
   config::apply_overrides(
       document,
       {"--training.data.sampler=fastvideo", "--training.distributed.device=cpu",
-       bf16 ? "--training.model.compute_dtype=bf16" : "--training.model.compute_dtype=fp32"});
+       bf16 ? "--training.model.compute_dtype=bf16" : "--training.model.compute_dtype=fp32",
+       "--training.checkpoint.output_dir=" + output.path().string(),
+       "--training.checkpoint.resume_from_checkpoint=" + resume_from});
   const Catalog catalog;
   const ComponentRegistries& registries = catalog.registries;
   config::Issues issues;
@@ -216,41 +259,51 @@ TEST_P(FineTuningReplay, MatchesTheReference) {
   callbacks.emplace_back("trace", std::move(checker));
   const TrainingData data = build_data(config, *method);
   RecordingTracker tracker;
+  RunCheckpoints checkpoints(checkpoint_options(config), *data.loader);
   Trainer trainer(
       {config.training.loop.max_train_steps, config.training.loop.gradient_accumulation_steps},
-      *method, *data.loader, callbacks, tracker);
+      {*method, *data.loader, callbacks, tracker, checkpoints});
   trainer.run();
 
-  const json& steps = golden.json()["steps"];
-  ASSERT_EQ(tracker.values.size(), steps.size());
-  const double tolerance = bf16 ? kBf16LossTolerance : checked.loss_tolerance();
-  for (const json& step : steps) {
-    auto& logged = tracker.values[step["step"]];
-    for (const char* name : {"total_loss", "finetune_loss"}) {
-      const double expected = step["trainer_metrics"][name];
-      EXPECT_NEAR(logged.at(name), expected, tolerance * expected)
-          << "step " << step["step"] << " " << name;
-    }
-    EXPECT_DOUBLE_EQ(logged.at("lr/student"), step["lr_used"]["student"][0].get<double>());
-  }
+  expect_losses(golden, tracker, bf16 ? kBf16LossTolerance : checked.loss_tolerance());
   EXPECT_TRUE(random.empty()) << "recorded draws are left over";
   if (!bf16) {
     EXPECT_GT(checked.num_compared(), 0);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Golden, FineTuningReplay,
-                         testing::Combine(testing::ValuesIn(fine_tuning_cases()),
-                                          testing::Values(Implementation::kPlain,
-                                                          Implementation::kFastest)),
-                         [](const auto& info) {
-                           const bool plain = std::get<1>(info.param) == Implementation::kPlain;
-                           return std::get<0>(info.param).filename().string() +
-                                  (plain ? "_plain" : "_fastest");
-                         });
+TEST_P(FineTuningReplay, MatchesTheReference) {
+  const auto& [folder, implementation] = GetParam();
+  replay(GoldenCase(std::filesystem::absolute(folder)), implementation, "");
+}
 
-TEST(FineTuningReplay, HasCases) {
+class FineTuningResume : public FineTuningReplay {};
+
+TEST_P(FineTuningResume, GoesOnFromTheCheckpointOfTheReference) {
+  const auto& [folder, implementation] = GetParam();
+  const GoldenCase golden(std::filesystem::absolute(folder));
+  replay(golden, implementation, (golden.folder().parent_path() / "out").string());
+}
+
+std::string replay_name(const testing::TestParamInfo<ReplayCase>& info) {
+  const auto& [folder, implementation] = info.param;
+  const bool resumed = folder.filename() == "resume_trace";
+  const auto name = (resumed ? folder.parent_path() : folder).filename().string();
+  return name + (implementation == Implementation::kPlain ? "_plain" : "_fastest");
+}
+
+const auto kImplementations = testing::Values(Implementation::kPlain, Implementation::kFastest);
+
+INSTANTIATE_TEST_SUITE_P(Golden, FineTuningReplay,
+                         testing::Combine(testing::ValuesIn(fine_tuning_cases()), kImplementations),
+                         replay_name);
+INSTANTIATE_TEST_SUITE_P(Golden, FineTuningResume,
+                         testing::Combine(testing::ValuesIn(resume_cases()), kImplementations),
+                         replay_name);
+
+TEST(FineTuningCases, AreThere) {
   EXPECT_FALSE(fine_tuning_cases().empty()) << test::golden_root();
+  EXPECT_FALSE(resume_cases().empty()) << test::golden_root();
 }
 
 }  // namespace

@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "support/fake_model.h"
+#include "support/fake_run.h"
 #include "zoetrope/base/error.h"
 #include "zoetrope/callbacks/ema.h"
 #include "zoetrope/callbacks/grad_clip.h"
@@ -15,46 +15,8 @@ namespace zoetrope {
 namespace {
 
 using test::FakeModel;
+using test::FakeRun;
 using testing::HasSubstr;
-
-// Ten recorded rows of the reference.
-const std::string kData = std::string(ZOETROPE_SOURCE_DIR) + "/tests/golden/reference/_data/t2v";
-
-class RecordingTracker : public Tracker {
- public:
-  void log(int64_t step, const std::vector<Metric>& metrics) override {
-    for (const Metric& metric : metrics) values[step][metric.name] = metric.value;
-  }
-  std::map<int64_t, std::map<std::string, double>> values;
-};
-
-// A run on the fake model; each has its own data, method and callbacks.
-struct FakeRun {
-  explicit FakeRun(int64_t batch_size) : random(3), dataset({{kData, 1}}, parquet_schema("t2v")) {
-    SampleOrderOptions order;
-    order.seed = 7;
-    order.batch_size = batch_size;
-    loader = std::make_unique<DataLoader>(dataset, order, LoaderOptions{});
-    MethodContext context;
-    context.roles.add("student", std::make_unique<FakeModel>(random));
-    context.optimizer.learning_rate = 0.05;
-    context.max_train_steps = 3;
-    context.random = &random;
-    method = std::make_unique<FineTuneMethod>(FineTuneConfig{}, std::move(context));
-  }
-  void train(int64_t num_steps, int64_t accumulation) {
-    Trainer trainer({num_steps, accumulation}, *method, *loader, callbacks, tracker);
-    trainer.run();
-  }
-  at::Tensor weights() { return method->student().parameters().groups()[0].flat_master.clone(); }
-
-  KeyedRandomSource random;
-  ParquetDataset dataset;
-  std::unique_ptr<DataLoader> loader;
-  std::unique_ptr<FineTuneMethod> method;
-  NamedCallbacks callbacks;
-  RecordingTracker tracker;
-};
 
 TEST(Trainer, AccumulationGivesTheSameAsOneLargeBatch) {
   FakeRun whole(2);

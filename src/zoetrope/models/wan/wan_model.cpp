@@ -150,6 +150,14 @@ int64_t WanModel::num_tokens(at::IntArrayRef latents_BTCHW_shape) const {
          latents_BTCHW_shape[4] / patch_volume;
 }
 
+std::string WanModel::checkpoint_name(const std::string& name) const {
+  const std::string renamed = to_fastvideo_name(name);
+  // FastVideo's adapters are parameters of the layer itself: `to_q.lora_A`.
+  constexpr std::string_view kWeight = ".weight";
+  const bool adapter = renamed.ends_with(".lora_A.weight") || renamed.ends_with(".lora_B.weight");
+  return adapter ? renamed.substr(0, renamed.size() - kWeight.size()) : renamed;
+}
+
 DenoisingNetwork WanModel::denoising_network() {
   return [this](const at::Tensor& noisy_BCTHW, const at::Tensor& timestep_B,
                 const at::Tensor& text_BLD) {

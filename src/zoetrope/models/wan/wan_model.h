@@ -46,6 +46,7 @@ class WanModel : public ModelBase {
   at::Tensor add_noise(const at::Tensor& clean_BTCHW, const at::Tensor& noise_BTCHW,
                        const at::Tensor& timestep) const override;
   int64_t num_tokens(at::IntArrayRef latents_BTCHW_shape) const override;
+  std::string checkpoint_name(const std::string& name) const override;
   DenoisingNetwork denoising_network() override;
   /// With LoRA `weights` are the adapters, and `folder` receives only their file.
   void export_pipeline(const std::filesystem::path& folder,

@@ -1,0 +1,194 @@
+#include "zoetrope/checkpoint/checkpoint_writer.h"
+
+#include <chrono>
+#include <fstream>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <omp.h>
+
+#include "zoetrope/base/error.h"
+#include "zoetrope/base/file.h"
+#include "zoetrope/base/log.h"
+#include "zoetrope/checkpoint/dcp/file_checksum.h"
+
+namespace zoetrope {
+namespace fs = std::filesystem;
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+uint64_t num_tensor_bytes(const std::vector<DcpItem>& items) {
+  uint64_t total = 0;
+  for (const DcpItem& item : items) {
+    if (const auto* tensor = std::get_if<at::Tensor>(&item.value)) total += tensor->nbytes();
+  }
+  return total;
+}
+
+uint64_t available_memory_bytes() {
+  std::ifstream stream("/proc/meminfo");
+  std::string key;
+  for (uint64_t kibibytes = 0; stream >> key >> kibibytes;) {
+    if (key == "MemAvailable:") return kibibytes * 1024;
+    std::string unit;
+    std::getline(stream, unit);
+  }
+  return 0;
+}
+
+// A copy may take two thirds of the memory that is free; beyond that the training waits instead.
+bool fits_in_memory(uint64_t num_bytes) {
+  return num_bytes + num_bytes / 2 < available_memory_bytes();
+}
+
+/// Exists while a checkpoint is written; takes it away again unless it was put in place.
+class PartialFolder {
+ public:
+  explicit PartialFolder(const CheckpointFolder& target)
+      : target_(target.path),
+        path_(target_.parent_path() / fmt::format(".{}.partial", target_.filename().string())) {
+    fs::remove_all(path_);
+    fs::create_directories(path_ / "dcp");
+  }
+  ~PartialFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  PartialFolder(const PartialFolder&) = delete;
+  PartialFolder& operator=(const PartialFolder&) = delete;
+
+  const fs::path& path() const { return path_; }
+  void put_in_place() {
+    sync_to_disk(path_ / "dcp");
+    sync_to_disk(path_);
+    // Only a damaged one can be there: it makes room at once and is deleted with the leftovers.
+    if (fs::exists(target_))
+      fs::rename(target_,
+                 target_.parent_path() / fmt::format(".{}.deleted", target_.filename().string()));
+    fs::rename(path_, target_);
+    sync_to_disk(target_.parent_path());
+  }
+
+ private:
+  fs::path target_;
+  fs::path path_;
+};
+
+}  // namespace
+
+CheckpointWriter::CheckpointWriter(Options options) : options_(std::move(options)) {
+  fs::create_directories(options_.output_dir);
+}
+
+CheckpointWriter::~CheckpointWriter() {
+  join();
+}
+
+void CheckpointWriter::save(CheckpointContent content) {
+  finish();
+  copied_ = false;
+  thread_ =
+      std::thread([this, content = std::move(content)]() mutable { run(std::move(content)); });
+}
+
+void CheckpointWriter::wait_for_copy() {
+  const auto start = Clock::now();
+  std::unique_lock lock(mutex_);
+  copied_changed_.wait(lock, [this] { return copied_; });
+  waited_sec_ += seconds_since(start);
+}
+
+void CheckpointWriter::finish() {
+  const auto start = Clock::now();
+  join();
+  waited_sec_ += seconds_since(start);
+}
+
+void CheckpointWriter::join() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void CheckpointWriter::release_live_tensors() {
+  {
+    const std::lock_guard lock(mutex_);
+    copied_ = true;
+  }
+  copied_changed_.notify_all();
+}
+
+void CheckpointWriter::run(CheckpointContent content) {
+  // One core, and none of the training's; ATen sets a thread's number on its first use, so that
+  // comes first.
+  at::get_num_threads();
+  omp_set_num_threads(1);
+  const auto start = Clock::now();
+  const fs::path target = checkpoint_folder(options_.output_dir, content.step).path;
+  const uint64_t num_bytes = num_tensor_bytes(content.items);
+  try {
+    copy_to_host(content);
+    const double copy_sec = seconds_since(start);
+    write(content);
+    last_saved_step_ = content.step;
+    last_error_.clear();
+    log_info("checkpoint {}: {} written in {:.2f} s (copied in {:.2f} s)", target.string(),
+             format_bytes(num_bytes), seconds_since(start), copy_sec);
+  } catch (const std::exception& error) {
+    last_error_ = describe_error_chain(error);
+    log_info(
+        "checkpoint {}: could not be written: {}; training goes on and earlier checkpoints are "
+        "kept",
+        target.string(), last_error_);
+  }
+  release_live_tensors();
+  if (last_error_.empty()) prune();
+}
+
+void CheckpointWriter::prune() const {
+  try {
+    prune_checkpoints(options_.output_dir, options_.total_limit);
+  } catch (const std::exception& error) {
+    log_info("{}: old checkpoints could not be deleted: {}", options_.output_dir.string(),
+             error.what());
+  }
+}
+
+void CheckpointWriter::copy_to_host(CheckpointContent& content) {
+  if (host_copies_.empty() && !fits_in_memory(num_tensor_bytes(content.items))) {
+    log_info("checkpoint: no free memory for a copy, so training waits while it is written");
+    return;
+  }
+  at::NoGradGuard no_grad;
+  size_t index = 0;
+  for (DcpItem& item : content.items) {
+    auto* live = std::get_if<at::Tensor>(&item.value);
+    if (live == nullptr) continue;
+    if (index == host_copies_.size()) host_copies_.emplace_back();
+    at::Tensor& copy = host_copies_[index++];
+    if (!copy.defined() || copy.sizes() != live->sizes() || copy.dtype() != live->dtype())
+      copy = at::empty(live->sizes(), live->options().device(at::kCPU));
+    copy.copy_(*live);
+    *live = copy;
+  }
+  release_live_tensors();
+}
+
+void CheckpointWriter::write(const CheckpointContent& content) {
+  PartialFolder partial(checkpoint_folder(options_.output_dir, content.step));
+  constexpr int64_t kRank = 0;
+  const DcpFileIndex index = write_dcp_file(partial.path() / "dcp", kRank, content.items);
+  write_dcp_metadata(partial.path() / "dcp", {index});
+  write_file_atomically(partial.path() / "metadata.json", content.metadata);
+  write_complete_marker(partial.path(),
+                        {{"dcp/" + index.file, index.checksum},
+                         {"dcp/.metadata", file_checksum(partial.path() / "dcp" / ".metadata")},
+                         {"metadata.json", file_checksum(partial.path() / "metadata.json")}});
+  partial.put_in_place();
+}
+
+}  // namespace zoetrope

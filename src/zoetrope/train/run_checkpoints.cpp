@@ -1,0 +1,166 @@
+#include "zoetrope/train/run_checkpoints.h"
+
+#include <nlohmann/json.hpp>
+
+#include "zoetrope/base/error.h"
+#include "zoetrope/base/file.h"
+#include "zoetrope/base/log.h"
+#include "zoetrope/config/json_writer.h"
+#include "zoetrope/train/config_comparison.h"
+
+namespace zoetrope {
+namespace {
+
+// Raised when a checkpoint of an older version can no longer be read as it is.
+constexpr int64_t kFormatVersion = 1;
+
+nlohmann::json read_metadata(const CheckpointFolder& checkpoint) {
+  const std::filesystem::path path = checkpoint.path / "metadata.json";
+  const auto json = nlohmann::json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object())
+    fail<CheckpointError>("{}: must be a JSON object, but is not", path.string());
+  return json;
+}
+
+void check_format(const nlohmann::json& metadata, const CheckpointFolder& checkpoint) {
+  if (!metadata.contains("zoetrope")) return;  // FastVideo's, which has no versions
+  const auto version = metadata["zoetrope"].value("format_version", nlohmann::json());
+  if (version == kFormatVersion) return;
+  fail<CheckpointError>(
+      "{}: must have the checkpoint format {}, but has {}; use the version of Zoetrope that wrote "
+      "it",
+      checkpoint.path.string(), kFormatVersion, version.dump());
+}
+
+// Ours compares resolved configs; FastVideo stores only what was written in the YAML file.
+void compare_with_run(const nlohmann::json& metadata, const CheckpointFolder& checkpoint,
+                      const RunCheckpoints::Options& options) {
+  const bool ours = metadata.contains("zoetrope");
+  const nlohmann::json stored =
+      ours ? metadata["zoetrope"].value("resolved_config", nlohmann::json())
+           : metadata.value("config", nlohmann::json());
+  if (!stored.is_object()) return;
+  const std::string source = (checkpoint.path / "metadata.json").string();
+  const std::string now = to_json(ours ? options.resolved_config : options.raw_config).dump();
+  report_differences(
+      compare_configs(config::parse_yaml(stored.dump(), source), config::parse_yaml(now, "config"),
+                      ours ? ConfigForm::kResolved : ConfigForm::kWritten),
+      checkpoint.path.string());
+}
+
+void refuse_other_checkpoints(const std::filesystem::path& output_dir,
+                              const std::optional<CheckpointFolder>& resume_from) {
+  const std::vector<CheckpointFolder> present = list_checkpoints(output_dir);
+  if (present.empty()) return;
+  const CheckpointFolder& newest = present.front();
+  if (!resume_from) {
+    fail<CheckpointError>(
+        "training.checkpoint.output_dir: a fresh run must have a folder without checkpoints, but "
+        "{} "
+        "is there; go on from it with --training.checkpoint.resume_from_checkpoint latest, or "
+        "choose another folder",
+        newest.path.string());
+  }
+  if (newest.step <= resume_from->step) return;
+  fail<CheckpointError>(
+      "training.checkpoint.resume_from_checkpoint: {} must be the newest checkpoint of the run's "
+      "folder, but {} is newer and would be taken for this run's; remove the newer ones or choose "
+      "another training.checkpoint.output_dir",
+      resume_from->path.string(), newest.path.string());
+}
+
+}  // namespace
+
+RunCheckpoints::Options checkpoint_options(const RunConfig& config) {
+  return {config.training.checkpoint, config.raw, write_run_config(config),
+          config.training.data.train_batch_size * config.training.loop.gradient_accumulation_steps};
+}
+
+RunCheckpoints::RunCheckpoints(Options options, DataLoader& loader)
+    : options_(std::move(options)), loader_(loader) {
+  const CheckpointConfig& config = options_.checkpoint;
+  const std::string resume = config.resume_from_checkpoint.value_or("");
+  if (!resume.empty()) resume_from_ = resolve_resume(resume, config.output_dir);
+  // A damaged newer one that `latest` passed over is written again.
+  if (!is_latest(resume)) refuse_other_checkpoints(config.output_dir, resume_from_);
+  if (config.training_state_checkpointing_steps > 0) {
+    writer_ = std::make_unique<CheckpointWriter>(
+        CheckpointWriter::Options{config.output_dir, config.checkpoints_total_limit});
+  }
+  if (!resume_from_) {
+    if (!resume.empty())
+      log_info("resume: no checkpoint in {}; starting afresh", config.output_dir);
+    return;
+  }
+  const nlohmann::json metadata = read_metadata(*resume_from_);
+  check_format(metadata, *resume_from_);
+  compare_with_run(metadata, *resume_from_, options_);
+}
+
+void RunCheckpoints::resume(RunState& run, const NamedCallbacks& callbacks) {
+  const bool asked = !options_.checkpoint.resume_from_checkpoint.value_or("").empty();
+  if (resume_from_) {
+    const DcpFolder checkpoint(resume_from_->dcp());
+    restore_training_state(checkpoint, run, callbacks);
+    restore_loader(read_metadata(*resume_from_), resume_from_->step);
+    run.step = resume_from_->step;
+    last_saved_step_ = run.step;
+    log_info("resumed from {}: {} steps are done", resume_from_->path.string(), run.step);
+  }
+  if (asked) run.tracker.resume_at(run.step);
+}
+
+void RunCheckpoints::restore_loader(const nlohmann::json& metadata, int64_t step) {
+  if (metadata.contains("zoetrope")) {
+    loader_.load_state_dict(metadata["zoetrope"].value("loader", nlohmann::json::object()));
+    return;
+  }
+  nlohmann::json state = loader_.state_dict();
+  state["samples_taken"] = step * options_.samples_per_step;
+  loader_.load_state_dict(state);
+}
+
+void RunCheckpoints::save_when_due(RunState& run, const NamedCallbacks& callbacks) {
+  if (enabled() && run.step % options_.checkpoint.training_state_checkpointing_steps == 0)
+    save(run, callbacks);
+}
+
+void RunCheckpoints::save_last(RunState& run, const NamedCallbacks& callbacks) {
+  if (!enabled()) return;
+  writer_->finish();
+  const bool on_disk = last_saved_step_ == run.step && writer_->last_error().empty();
+  if (!on_disk) {
+    save(run, callbacks);
+    writer_->finish();
+  }
+  if (!writer_->last_error().empty()) {
+    fail<CheckpointError>("{}: the last checkpoint must be written, but could not be: {}",
+                          checkpoint_folder(options_.checkpoint.output_dir, run.step).path.string(),
+                          writer_->last_error());
+  }
+}
+
+void RunCheckpoints::wait_for_copy() {
+  if (enabled()) writer_->wait_for_copy();
+}
+
+double RunCheckpoints::waited_sec() const {
+  return enabled() ? writer_->waited_sec() : 0.0;
+}
+
+void RunCheckpoints::save(RunState& run, const NamedCallbacks& callbacks) {
+  writer_->save({run.step, training_state(run.method, callbacks), metadata(run.step)});
+  last_saved_step_ = run.step;
+}
+
+std::string RunCheckpoints::metadata(int64_t step) const {
+  nlohmann::ordered_json json;
+  json["step"] = step;
+  json["config"] = to_json(options_.raw_config);
+  json["zoetrope"] = {{"format_version", kFormatVersion},
+                      {"resolved_config", to_json(options_.resolved_config)},
+                      {"loader", loader_.state_dict()}};
+  return json.dump(2) + "\n";
+}
+
+}  // namespace zoetrope

@@ -1,0 +1,64 @@
+// A whole run on the fake model: real data, loader, method, trainer and checkpoints.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "support/fake_model.h"
+#include "zoetrope/methods/fine_tuning/fine_tune_method.h"
+#include "zoetrope/train/trainer.h"
+
+namespace zoetrope::test {
+
+class RecordingTracker : public Tracker {
+ public:
+  void log(int64_t step, const std::vector<Metric>& metrics) override {
+    for (const Metric& metric : metrics) values[step][metric.name] = metric.value;
+  }
+  void resume_at(int64_t step) override { resumed_at = step; }
+
+  std::map<int64_t, std::map<std::string, double>> values;
+  int64_t resumed_at = -1;
+};
+
+/// Each has its own data (ten recorded rows of the reference), method and callbacks.
+struct FakeRun {
+  explicit FakeRun(int64_t batch_size)
+      : random(3),
+        dataset({{std::string(ZOETROPE_SOURCE_DIR) + "/tests/golden/reference/_data/t2v", 1}},
+                parquet_schema("t2v")) {
+    SampleOrderOptions order;
+    order.seed = 7;
+    order.batch_size = batch_size;
+    loader = std::make_unique<DataLoader>(dataset, order, LoaderOptions{});
+    MethodContext context;
+    context.roles.add("student", std::make_unique<FakeModel>(random));
+    context.optimizer.learning_rate = 0.05;
+    context.max_train_steps = 3;
+    context.random = &random;
+    method = std::make_unique<FineTuneMethod>(FineTuneConfig{}, std::move(context));
+    checkpoints.checkpoint.output_dir = "unused";
+  }
+
+  void train(int64_t num_steps, int64_t accumulation) {
+    RunCheckpoints run_checkpoints(checkpoints, *loader);
+    Trainer trainer({num_steps, accumulation},
+                    {*method, *loader, callbacks, tracker, run_checkpoints});
+    trainer.run();
+  }
+
+  FakeModel& model() { return dynamic_cast<FakeModel&>(method->student()); }
+  at::Tensor weights() { return method->student().parameters().groups()[0].flat_master.clone(); }
+
+  KeyedRandomSource random;
+  ParquetDataset dataset;
+  std::unique_ptr<DataLoader> loader;
+  std::unique_ptr<FineTuneMethod> method;
+  NamedCallbacks callbacks;
+  RecordingTracker tracker;
+  RunCheckpoints::Options checkpoints;
+};
+
+}  // namespace zoetrope::test
