@@ -57,8 +57,8 @@ struct Section {
 void add_section(std::vector<Section>& sections, const Section& section) {
   sections.push_back(section);
   for (const Field& field : section.schema->fields()) {
-    if (field.nested)
-      add_section(sections, {section.path + "." + field.name, field.doc, field.nested()});
+    if (const AnySchema* nested = field.nested())
+      add_section(sections, {section.path + "." + field.name, field.doc, nested});
   }
 }
 
@@ -73,12 +73,30 @@ std::vector<Section> all_sections() {
   return sections;
 }
 
+/// The maps inside a component's own map.
+std::vector<Section> nested_sections(const AnySchema& schema) {
+  std::vector<Section> sections;
+  for (const Field& field : schema.fields()) {
+    if (const AnySchema* nested = field.nested())
+      add_section(sections, {field.name, field.doc, nested});
+  }
+  return sections;
+}
+
+/// YAML on one line, which the writer's own form of a long list is not.
+std::string inline_yaml(const config::Node& node) {
+  std::string text = write_yaml(node);
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  if (!node.is_list()) return text;
+  std::vector<std::string> items;
+  for (const config::Node& item : node.items()) items.push_back(inline_yaml(item));
+  return fmt::format("[{}]", fmt::join(items, ", "));
+}
+
 std::string default_text(const Field& field, const void* object) {
   if (field.required) return "required";
-  if (field.nested) return "see below";
-  std::string text = write_yaml(field.write(object));
-  while (!text.empty() && text.back() == '\n') text.pop_back();
-  return text;
+  if (field.nested() != nullptr) return "see below";
+  return inline_yaml(field.write(object));
 }
 
 std::string wanted_text(const Field& field) {
@@ -98,7 +116,7 @@ std::string schema_markdown(const AnySchema& schema) {
     text += "| key | default | type and range | meaning |\n| --- | --- | --- | --- |\n";
   for (const Field& field : schema.fields()) {
     const std::string value = default_text(field, defaults.get());
-    const bool literal = !field.required && !field.nested;
+    const bool literal = !field.required && field.nested() == nullptr;
     text += fmt::format("| `{}` | {} | {} | {} |\n", field.name,
                         literal ? fmt::format("`{}`", value) : value,
                         escape_cell(wanted_text(field)), escape_cell(field.doc));
@@ -135,7 +153,10 @@ std::string target_text(const Target& target) {
   std::string text = fmt::format("{} {}\n  {}\n  also: {}\n", target.kind, target.name, target.doc,
                                  fmt::join(target.aliases, ", "));
   if (!target.planned.empty()) return text + fmt::format("  {}\n", target.planned);
-  return text + schema_text(*target.schema);
+  text += schema_text(*target.schema);
+  for (const Section& section : nested_sections(*target.schema))
+    text += fmt::format("  {}:\n{}", section.path, schema_text(*section.schema));
+  return text;
 }
 
 std::vector<const TargetTable*> all_tables(const TargetTables& tables) {
@@ -152,6 +173,10 @@ std::string targets_markdown(const TargetTable& table, const std::string& title)
       text += fmt::format("{}`{}`", i == 1 ? ", also " : ", ", target->aliases[i]);
     }
     text += ".\n\n" + schema_markdown(*target->schema);
+    for (const Section& section : nested_sections(*target->schema)) {
+      text += fmt::format("\n#### `{}` of `{}`\n\n{}\n\n{}", section.path, target->aliases.front(),
+                          section.doc, schema_markdown(*section.schema));
+    }
   }
   return text;
 }

@@ -68,7 +68,7 @@ fs::path hugging_face_cache() {
 }
 
 fs::path resolve_model_path(const std::string& name_or_path) {
-  const fs::path local = expand_user(name_or_path);
+  fs::path local = expand_user(name_or_path);
   std::error_code error;
   if (fs::is_directory(local, error)) return local;
   if (fs::exists(local, error)) {

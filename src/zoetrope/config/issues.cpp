@@ -4,28 +4,32 @@
 #include <tuple>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "zoetrope/base/error.h"
 
 namespace zoetrope::config {
 namespace {
 
-std::string join(const Location& location, const std::string& path, const std::string& message) {
-  std::string text = location.text();
+/// `file:line: dotted.path`.
+std::string place_of(const Location& location, const std::string& path) {
+  std::string source = location.text();
   // An override's source already names the place, or one below it when the override made the
   // section.
-  const bool same = text.starts_with("--" + path);
-  for (const std::string& part : {same ? std::string() : path, message}) {
-    if (!part.empty()) text += (text.empty() ? "" : ": ") + part;
-  }
-  return text;
+  if (source.starts_with("--" + path)) return source;
+  return source + (source.empty() || path.empty() ? "" : ": ") + path;
+}
+
+std::string join(const std::string& place, const std::string& message) {
+  return place + (place.empty() || message.empty() ? "" : ": ") + message;
 }
 
 }  // namespace
 
 void Issues::insert(std::vector<Entry>& entries, Entry entry) {
-  const bool known = std::any_of(entries.begin(), entries.end(),
-                                 [&](const Entry& other) { return other.text == entry.text; });
+  const bool known = std::any_of(entries.begin(), entries.end(), [&](const Entry& other) {
+    return other.place == entry.place && other.message == entry.message;
+  });
   if (known) return;
   const auto before = [](const Entry& a, const Entry& b) {
     return std::tie(a.location.source, a.location.line) <
@@ -34,26 +38,45 @@ void Issues::insert(std::vector<Entry>& entries, Entry entry) {
   entries.insert(std::upper_bound(entries.begin(), entries.end(), entry, before), entry);
 }
 
-std::vector<std::string> Issues::texts(const std::vector<Entry>& entries) {
-  std::vector<std::string> texts;
-  for (const Entry& entry : entries) texts.push_back(entry.text);
-  return texts;
-}
-
 void Issues::add(const Location& location, const std::string& path, const std::string& message) {
-  insert(faults_, {location, join(location, path, message)});
+  insert(faults_, {location, place_of(location, path), message});
 }
 
 void Issues::note(const Location& location, const std::string& path, const std::string& message) {
-  insert(notes_, {location, join(location, path, message)});
+  insert(notes_, {location, place_of(location, path), message});
+}
+
+std::vector<std::string> Issues::faults() const {
+  std::vector<std::string> texts;
+  texts.reserve(faults_.size());
+  for (const Entry& fault : faults_) texts.push_back(join(fault.place, fault.message));
+  return texts;
+}
+
+std::vector<std::string> Issues::notes() const {
+  std::vector<Entry> merged;
+  for (const Entry& note : notes_) {
+    const auto same = std::find_if(merged.begin(), merged.end(), [&](const Entry& other) {
+      return other.message == note.message;
+    });
+    if (same == merged.end()) {
+      merged.push_back(note);
+    } else {
+      same->place += ", " + note.place;
+    }
+  }
+  std::vector<std::string> texts;
+  texts.reserve(merged.size());
+  for (const Entry& note : merged) texts.push_back(join(note.place, note.message));
+  return texts;
 }
 
 void Issues::throw_if_any() const {
   if (ok()) return;
-  if (faults_.size() == 1) throw ConfigError(faults_.front().text);
-  std::string text = fmt::format("the config has {} faults:", faults_.size());
-  for (const Entry& fault : faults_) text += "\n  " + fault.text;
-  throw ConfigError(text);
+  const std::vector<std::string> texts = faults();
+  if (texts.size() == 1) throw ConfigError(texts.front());
+  throw ConfigError(
+      fmt::format("the config has {} faults:\n  {}", texts.size(), fmt::join(texts, "\n  ")));
 }
 
 }  // namespace zoetrope::config

@@ -13,23 +13,24 @@ class Issues {
  public:
   /// `path` is dotted from the document's root, for example `training.optimizer.learning_rate`.
   void add(const Location& location, const std::string& path, const std::string& message);
-  /// A note that does not fail the config (a key without effect here); printed once.
+  /// A note that does not fail the config (a key without effect here).
   void note(const Location& location, const std::string& path, const std::string& message);
 
   bool ok() const { return faults_.empty(); }
   /// In the order of the document: by source, then by line.
-  std::vector<std::string> faults() const { return texts(faults_); }
-  std::vector<std::string> notes() const { return texts(notes_); }
+  std::vector<std::string> faults() const;
+  /// In the same order; notes of the same words are one, which names all their places.
+  std::vector<std::string> notes() const;
   /// Throws one ConfigError that lists every fault, unless there is none.
   void throw_if_any() const;
 
  private:
   struct Entry {
     Location location;
-    std::string text;
+    std::string place;
+    std::string message;
   };
   static void insert(std::vector<Entry>& entries, Entry entry);
-  static std::vector<std::string> texts(const std::vector<Entry>& entries);
 
   std::vector<Entry> faults_;
   std::vector<Entry> notes_;

@@ -58,7 +58,7 @@ const Target* TargetTable::find(const std::string& name) const {
   return nullptr;
 }
 
-Component TargetTable::read(const Node& node, ReadContext context,
+Component TargetTable::read(const Node& node, const ReadContext& context,
                             const std::string& default_target) const {
   if (!node.is_null() && !expect_map(node, context)) return {};
   const std::string name = read_target_name(node, kind_, default_target, context);

@@ -47,7 +47,7 @@ class TargetTable {
 
   /// Reads `{_target_: name, ...}` (or uses `default_target` when there is no `_target_`) into a
   /// typed component. Unknown and planned targets are issues; the returned component is then empty.
-  Component read(const Node& node, ReadContext context,
+  Component read(const Node& node, const ReadContext& context,
                  const std::string& default_target = "") const;
   /// The component with every field, `_target_` first.
   static Node write(const Component& component);

@@ -91,28 +91,28 @@ std::string child_path(const std::string& path, const std::string& key) {
   return path.empty() ? key : path + "." + key;
 }
 
-bool read_value(const Node& node, bool& value, ReadContext context) {
+bool read_value(const Node& node, bool& value, const ReadContext& context) {
   const auto parsed = node.is_scalar() && !node.quoted() ? parse_bool(node.text()) : std::nullopt;
   if (!parsed) return expect(node, context, "true or false");
   value = *parsed;
   return true;
 }
 
-bool read_value(const Node& node, int64_t& value, ReadContext context) {
+bool read_value(const Node& node, int64_t& value, const ReadContext& context) {
   const auto parsed = node.is_scalar() ? parse_integer(node.text()) : std::nullopt;
   if (!parsed) return expect(node, context, "an integer");
   value = *parsed;
   return true;
 }
 
-bool read_value(const Node& node, double& value, ReadContext context) {
+bool read_value(const Node& node, double& value, const ReadContext& context) {
   const auto parsed = node.is_scalar() ? parse_number(node.text()) : std::nullopt;
   if (!parsed) return expect(node, context, "a number");
   value = *parsed;
   return true;
 }
 
-bool read_value(const Node& node, std::string& value, ReadContext context) {
+bool read_value(const Node& node, std::string& value, const ReadContext& context) {
   if (!node.is_scalar()) return expect(node, context, "text");
   // A number may be meant as text (a run name `2024`); a bare true or false never is.
   if (!node.quoted() && parse_bool(node.text())) {
@@ -124,7 +124,7 @@ bool read_value(const Node& node, std::string& value, ReadContext context) {
   return true;
 }
 
-bool read_value(const Node& node, Node& value, ReadContext /*context*/) {
+bool read_value(const Node& node, Node& value, const ReadContext& /*context*/) {
   value = node;
   return true;
 }
@@ -147,11 +147,11 @@ Node write_value(const std::string& value) {
   return Node::scalar(value, typed);
 }
 
-bool expect_list(const Node& node, ReadContext context) {
+bool expect_list(const Node& node, const ReadContext& context) {
   return node.is_list() || expect(node, context, "a list");
 }
 
-bool expect_map(const Node& node, ReadContext context) {
+bool expect_map(const Node& node, const ReadContext& context) {
   return node.is_map() || expect(node, context, "a map");
 }
 
@@ -164,7 +164,7 @@ const Field* AnySchema::find(const std::string& key) const {
   return nullptr;
 }
 
-bool AnySchema::read(const Node& node, void* object, ReadContext context,
+bool AnySchema::read(const Node& node, void* object, const ReadContext& context,
                      const std::vector<std::string>& reserved) const {
   if (!node.is_null() && !expect_map(node, context)) return false;
   std::map<const Field*, std::string> given;

@@ -68,11 +68,11 @@ bool refuse(const Node& node, const ReadContext& context, const std::string& mes
 /// `path.key`, or `key` at the document's root.
 std::string child_path(const std::string& path, const std::string& key);
 
-bool read_value(const Node& node, bool& value, ReadContext context);
-bool read_value(const Node& node, int64_t& value, ReadContext context);
-bool read_value(const Node& node, double& value, ReadContext context);
-bool read_value(const Node& node, std::string& value, ReadContext context);
-bool read_value(const Node& node, Node& value, ReadContext context);
+bool read_value(const Node& node, bool& value, const ReadContext& context);
+bool read_value(const Node& node, int64_t& value, const ReadContext& context);
+bool read_value(const Node& node, double& value, const ReadContext& context);
+bool read_value(const Node& node, std::string& value, const ReadContext& context);
+bool read_value(const Node& node, Node& value, const ReadContext& context);
 Node write_value(bool value);
 Node write_value(int64_t value);
 Node write_value(double value);
@@ -86,11 +86,11 @@ struct Field {
   std::string type;  ///< `number`, `integer`, `true or false`, `text`, `list of integer`, ...
   Constraint constraint;
   bool required = false;
-  std::vector<std::string> aliases;                           ///< other accepted spellings
-  std::function<bool(const Node&, void*, ReadContext)> read;  ///< into the struct at the pointer
+  std::vector<std::string> aliases;  ///< other accepted spellings
+  std::function<bool(const Node&, void*, const ReadContext&)>
+      read;  ///< into the struct at the pointer
   std::function<Node(const void*)> write;
-  std::function<const class AnySchema*()>
-      nested;  ///< the schema of a struct-typed field, else unset
+  const class AnySchema* (*nested)() = nullptr;  ///< gives the schema of a struct-typed field
 };
 
 /// The field list of one struct, type-erased: what validators, writers and the reference generator
@@ -112,7 +112,7 @@ class AnySchema {
   /// (with the nearest known one), for each missing required key, and for each broken constraint;
   /// then the struct's own checks. `reserved` keys (such as `_target_`) are skipped. Null counts as
   /// an empty map: a section whose lines are all commented out.
-  bool read(const Node& node, void* object, ReadContext context,
+  bool read(const Node& node, void* object, const ReadContext& context,
             const std::vector<std::string>& reserved = {}) const;
   /// Every field with its current value, in the order of the list.
   Node write(const void* object) const;
@@ -157,8 +157,8 @@ class Schema : public AnySchema {
     field.doc = std::move(doc);
     field.type = Type<T>::name();
     field.constraint = std::move(constraint);
-    field.read = [member](const Node& node, void* object, ReadContext context) {
-      return Type<T>::read(node, static_cast<Struct*>(object)->*member, std::move(context));
+    field.read = [member](const Node& node, void* object, const ReadContext& context) {
+      return Type<T>::read(node, static_cast<Struct*>(object)->*member, context);
     };
     field.write = [member](const void* object) {
       return Type<T>::write(static_cast<const Struct*>(object)->*member);
@@ -185,8 +185,8 @@ class Schema : public AnySchema {
   }
   /// A check across fields; adds issues at the node or at one of its children.
   void check(std::function<void(const Struct&, const Node&, ReadContext)> check) {
-    checks_.push_back([check](const void* object, const Node& node, ReadContext context) {
-      check(*static_cast<const Struct*>(object), node, std::move(context));
+    checks_.push_back([check](const void* object, const Node& node, const ReadContext& context) {
+      check(*static_cast<const Struct*>(object), node, context);
     });
   }
 };
@@ -214,37 +214,37 @@ struct Type<T> {
     if constexpr (std::same_as<T, std::string>) return "text";
     return "anything";
   }
-  static bool read(const Node& node, T& value, ReadContext context) {
+  static bool read(const Node& node, T& value, const ReadContext& context) {
     return read_value(node, value, context);
   }
   static Node write(const T& value) { return write_value(value); }
-  static constexpr const AnySchema* (*schema)() = nullptr;
+  static const AnySchema* schema() { return nullptr; }
 };
 
 template <class T>
 struct Type<std::optional<T>> {
   static std::string name() { return Type<T>::name() + " or null"; }
-  static bool read(const Node& node, std::optional<T>& value, ReadContext context) {
+  static bool read(const Node& node, std::optional<T>& value, const ReadContext& context) {
     value.reset();
     if (node.is_null()) return true;
     T inner{};
-    if (!Type<T>::read(node, inner, std::move(context))) return false;
+    if (!Type<T>::read(node, inner, context)) return false;
     value = std::move(inner);
     return true;
   }
   static Node write(const std::optional<T>& value) {
     return value ? Type<T>::write(*value) : Node::null();
   }
-  static constexpr const AnySchema* (*schema)() = Type<T>::schema;
+  static const AnySchema* schema() { return Type<T>::schema(); }
 };
 
-bool expect_list(const Node& node, ReadContext context);
-bool expect_map(const Node& node, ReadContext context);
+bool expect_list(const Node& node, const ReadContext& context);
+bool expect_map(const Node& node, const ReadContext& context);
 
 template <class T>
 struct Type<std::vector<T>> {
   static std::string name() { return "list of " + Type<T>::name(); }
-  static bool read(const Node& node, std::vector<T>& value, ReadContext context) {
+  static bool read(const Node& node, std::vector<T>& value, const ReadContext& context) {
     if (!expect_list(node, context)) return false;
     value.clear();
     bool ok = true;
@@ -262,13 +262,13 @@ struct Type<std::vector<T>> {
     for (const T& item : value) list.push_back(Type<T>::write(item));
     return list;
   }
-  static constexpr const AnySchema* (*schema)() = nullptr;
+  static const AnySchema* schema() { return nullptr; }
 };
 
 template <class T>
 struct Type<std::map<std::string, T>> {
   static std::string name() { return "map of text to " + Type<T>::name(); }
-  static bool read(const Node& node, std::map<std::string, T>& value, ReadContext context) {
+  static bool read(const Node& node, std::map<std::string, T>& value, const ReadContext& context) {
     if (!expect_map(node, context)) return false;
     value.clear();
     bool ok = true;
@@ -282,7 +282,7 @@ struct Type<std::map<std::string, T>> {
     for (const auto& [key, item] : value) map.set(key, Type<T>::write(item));
     return map;
   }
-  static constexpr const AnySchema* (*schema)() = nullptr;
+  static const AnySchema* schema() { return nullptr; }
 };
 
 template <class T>
@@ -293,8 +293,8 @@ concept Described = requires(Schema<T>& schema) {
 template <Described T>
 struct Type<T> {
   static std::string name() { return "map"; }
-  static bool read(const Node& node, T& value, ReadContext context) {
-    return schema_of<T>().read(node, &value, std::move(context));
+  static bool read(const Node& node, T& value, const ReadContext& context) {
+    return schema_of<T>().read(node, &value, context);
   }
   static Node write(const T& value) { return schema_of<T>().write(&value); }
   static const AnySchema* schema() { return &schema_of<T>(); }

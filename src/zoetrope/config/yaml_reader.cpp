@@ -75,7 +75,7 @@ class TreeBuilder {
       // was used for.
       Node value = build(entry.second, key_location, depth + 1);
       if (key == "<<" && entry.first.Tag() != "!") {
-        merge(std::move(value), merged);
+        merge(value, merged);
         continue;
       }
       if (const Node* first = map.find(key)) {
@@ -90,7 +90,7 @@ class TreeBuilder {
     return map;
   }
 
-  static void merge(Node value, Node& merged) {
+  static void merge(const Node& value, Node& merged) {
     if (value.is_map()) {
       for (const auto& [key, child] : value.entries()) {
         if (merged.find(key) == nullptr) merged.set(key, child);

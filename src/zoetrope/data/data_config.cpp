@@ -80,7 +80,7 @@ bool read_map(const Node& node, DataSources& value, const ReadContext& context) 
 
 }  // namespace
 
-bool Type<DataSources>::read(const Node& node, DataSources& value, ReadContext context) {
+bool Type<DataSources>::read(const Node& node, DataSources& value, const ReadContext& context) {
   value.sources.clear();
   if (node.is_null()) return refuse(node, context, "must name a folder, but got null");
   bool ok = true;

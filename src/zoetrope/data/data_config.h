@@ -43,9 +43,9 @@ namespace config {
 template <>
 struct Type<DataSources> {
   static std::string name() { return "path, list of paths, or map of path to repeat"; }
-  static bool read(const Node& node, DataSources& value, ReadContext context);
+  static bool read(const Node& node, DataSources& value, const ReadContext& context);
   static Node write(const DataSources& value);
-  static constexpr const AnySchema* (*schema)() = nullptr;
+  static const AnySchema* schema() { return nullptr; }
 };
 
 }  // namespace config

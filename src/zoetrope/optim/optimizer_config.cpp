@@ -38,20 +38,20 @@ void OptimizerConfig::describe(config::Schema<OptimizerConfig>& schema) {
                at_least(0));
   schema.field("min_lr_ratio", &OptimizerConfig::min_lr_ratio,
                "Floor of `cosine_with_min_lr`, as a share of the peak.", config::between(0, 1));
-  schema.check(
-      [](const OptimizerConfig& optimizer, const config::Node& node, config::ReadContext context) {
-        constexpr double kPolynomialEnd = 1e-7;
-        if (optimizer.lr_scheduler == "polynomial" && optimizer.learning_rate <= kPolynomialEnd) {
-          refuse(node, context,
-                 fmt::format("the rate of 'polynomial' must be greater than its end {}, but got {}",
-                             kPolynomialEnd, optimizer.learning_rate));
-        }
-      });
+  schema.check([](const OptimizerConfig& optimizer, const config::Node& node,
+                  const config::ReadContext& context) {
+    constexpr double kPolynomialEnd = 1e-7;
+    if (optimizer.lr_scheduler == "polynomial" && optimizer.learning_rate <= kPolynomialEnd) {
+      refuse(node, context,
+             fmt::format("the rate of 'polynomial' must be greater than its end {}, but got {}",
+                         kPolynomialEnd, optimizer.learning_rate));
+    }
+  });
 }
 
 namespace config {
 
-bool Type<AdamBetas>::read(const Node& node, AdamBetas& value, ReadContext context) {
+bool Type<AdamBetas>::read(const Node& node, AdamBetas& value, const ReadContext& context) {
   const std::string wanted = "must be two numbers in [0, 1), such as [0.9, 0.999]";
   const Node list = node.is_scalar() ? split_text_list(node) : node;
   if (!list.is_list() || list.items().size() != 2) {

@@ -36,9 +36,9 @@ namespace config {
 template <>
 struct Type<AdamBetas> {
   static std::string name() { return "two numbers"; }
-  static bool read(const Node& node, AdamBetas& value, ReadContext context);
+  static bool read(const Node& node, AdamBetas& value, const ReadContext& context);
   static Node write(const AdamBetas& value);
-  static constexpr const AnySchema* (*schema)() = nullptr;
+  static const AnySchema* schema() { return nullptr; }
 };
 
 }  // namespace config

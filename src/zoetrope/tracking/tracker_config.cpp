@@ -22,7 +22,7 @@ void TrackerConfig::describe(config::Schema<TrackerConfig>& schema) {
   schema.field("run_name", &TrackerConfig::run_name,
                "Name of the run; empty for the output folder's name.");
   schema.check([](const TrackerConfig& tracker, const config::Node& node,
-                  config::ReadContext context) {
+                  const config::ReadContext& context) {
     const auto has = [&](const char* name) {
       return std::find(tracker.trackers.begin(), tracker.trackers.end(), name) !=
              tracker.trackers.end();

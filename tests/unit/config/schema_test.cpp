@@ -41,7 +41,7 @@ struct Outer {
     schema.required("name", &Outer::name, "What it is called.", not_empty());
     schema.without_effect("moba", "there is no sparse attention here");
     schema.not_built("lora", "adapters");
-    schema.check([](const Outer& outer, const Node& node, ReadContext context) {
+    schema.check([](const Outer& outer, const Node& node, const ReadContext& context) {
       if (outer.mode == "fast" && outer.rate == 0)
         refuse(node, context, "must not be fast at rate 0");
     });
