@@ -116,7 +116,8 @@ TEST_F(WandbRunTest, ATrainingRunRecordsTheSameAsTheJsonLines) {
       << "models:\n  student: {_target_: wan, init_from: " << (reference / "_models/wan_a").string()
       << "}\nmethod: {_target_: fine_tune}\ntraining:\n  data: {data_path: "
       << (reference / "_data/t2v").string()
-      << ", num_latent_t: 4, train_batch_size: 2}\n  loop: {max_train_steps: 3}\n"
+      << ", num_latent_t: 4, train_batch_size: 2}\n  optimizer: {learning_rate: 1.0e-3}\n  loop: "
+         "{max_train_steps: 3}\n"
       << "  model: {compute_dtype: fp32}\n  tracker: {trackers: [jsonl, wandb], project_name: p}\n"
       << "  checkpoint: {output_dir: " << (folder_ / "out").string() << "}\n";
   const CommandResult result = run_zoetrope({"train", (folder_ / "train.yaml").string()});
