@@ -3,10 +3,10 @@
 
     tools/kill_test.py --zoetrope build/release/bin/zoetrope [--runs 100] [--seed 0]
 
-Each run trains a tiny Wan (SFT with EMA and accumulation; every other run with LoRA in bf16), is killed one to three
+Each run trains a tiny Wan (in turn SFT with EMA and accumulation in fp32 and in bf16, and LoRA in bf16), is killed one to three
 times - half of the time while a checkpoint is being written - and resumed from `latest` until it is done. Then its
 exported weights and its log of losses must equal those of an undisturbed run byte for byte. After every kill, each
-checkpoint folder must be whole, and none that was there before may be gone (but for those that retention lets go).
+checkpoint folder must be whole, and none that was there before may be gone (but for those that retention lets go). One run of each kind is stopped by SIGTERM instead.
 Needs nothing but Python's standard library; the last line is `N passed, N failed`.
 """
 
@@ -62,6 +62,7 @@ pipeline: {{flow_shift: 3}}
 """
 KINDS = {
     "sft": {"lora": "", "ema": "  ema: {decay: 0.9, start_iter: 4}", "dtype": "fp32"},
+    "sft-bf16": {"lora": "", "ema": "  ema: {decay: 0.9, start_iter: 4}", "dtype": "bf16"},
     "lora": {"lora": "    lora: {enable: true, rank: 4, alpha: 8}", "ema": "", "dtype": "bf16"},
 }
 
@@ -150,6 +151,24 @@ def disturbed_run(binary, config, output, duration_sec, generator):
     return kills, inside
 
 
+def stopped_run(binary, config, output):
+    """SIGTERM ends a run after its step with a checkpoint of it, and another run goes on from there."""
+    process = start(binary, config, output)
+    while process.poll() is None and not checkpoint_steps(output):
+        time.sleep(0.001)
+    process.send_signal(signal.SIGTERM)
+    errors = process.communicate(timeout=60)[1].decode()
+    if process.returncode == 0:
+        return  # it was at its end already
+    if process.returncode != 128 + signal.SIGTERM:
+        raise Failure(f"SIGTERM must end the run with {128 + signal.SIGTERM}, but got {process.returncode}:\n{errors}")
+    last = checkpoint_steps(output)[-1]
+    if f"stopped after step {last};" not in errors:
+        raise Failure(f"checkpoint-{last} is the last, but the run said:\n{errors}")
+    check_checkpoints(binary, output, [last])
+    finish(start(binary, config, output))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--zoetrope", required=True, help="the binary")
@@ -172,6 +191,15 @@ def main():
             expected[kind] = result(folder / f"{kind}-undisturbed")
             if len(expected[kind][1]) < NUM_STEPS:
                 raise Failure(f"{kind}: the undisturbed run logged {len(expected[kind][1])} lines")
+        for kind in KINDS:
+            try:
+                stopped_run(binary, folder / f"{kind}.yaml", folder / f"{kind}-stopped")
+                if result(folder / f"{kind}-stopped") != expected[kind]:
+                    raise Failure("the result differs from that of the undisturbed run")
+                passed += 1
+            except Failure as failure:
+                failed += 1
+                print(f"stopped by SIGTERM ({kind}): {failure}", flush=True)
         for run in range(arguments.runs):
             kind = list(KINDS)[run % len(KINDS)]
             output = folder / f"{kind}-{run}"

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "zoetrope/base/error.h"
+
 namespace zoetrope {
 namespace {
 
@@ -55,7 +57,14 @@ void EmaCallback::load_state_dict(const StateDict& state, RunState& run) {
     if (name.starts_with(kPrefix)) averages.emplace_back(name.substr(kPrefix.size()), tensor);
   }
   begin(run);
-  average_->load_state_dict(averages);
+  try {
+    average_->load_state_dict(averages);
+  } catch (const CheckpointError&) {
+    std::throw_with_nested(
+        CheckpointError("callbacks.ema: the stored average does not fit; a run of FastVideo on "
+                        "several ranks stores "
+                        "only one rank's part of it, and can be resumed without callbacks.ema"));
+  }
 }
 
 }  // namespace zoetrope

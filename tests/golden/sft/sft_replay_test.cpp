@@ -2,6 +2,7 @@
 // loader, method and callbacks: only the random draws are the recorded ones. Losses, gradients,
 // parameters and EMA after every step. Where the reference also wrote a checkpoint and recorded how
 // it went on from there (`resume_trace`), ours goes on from that checkpoint, too.
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <map>
@@ -13,6 +14,7 @@
 #include "support/golden.h"
 #include "support/replay_random_source.h"
 #include "support/temporary_folder.h"
+#include "zoetrope/base/error.h"
 #include "zoetrope/catalog.h"
 #include "zoetrope/checkpoint/checkpoint_folder.h"
 #include "zoetrope/config/overrides.h"
@@ -301,7 +303,81 @@ INSTANTIATE_TEST_SUITE_P(Golden, FineTuningResume,
                          testing::Combine(testing::ValuesIn(resume_cases()), kImplementations),
                          replay_name);
 
+/// Cases of several ranks that wrote a sharded checkpoint.
+std::vector<std::filesystem::path> sharded_cases() {
+  std::vector<std::filesystem::path> found;
+  for (const auto& entry : std::filesystem::directory_iterator(test::golden_root())) {
+    if (std::filesystem::exists(entry.path() / "trace_rank0.safetensors") &&
+        !list_checkpoints(entry.path() / "out").empty())
+      found.push_back(entry.path());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+class ShardedCheckpoint : public testing::TestWithParam<std::filesystem::path> {
+ protected:
+  ShardedCheckpoint() {
+    std::filesystem::current_path(test::golden_root());
+    config::Node document = config::parse_yaml_file(GetParam() / "config.yaml");
+    config::apply_overrides(
+        document,
+        {"--training.distributed.num_gpus=1", "--training.distributed.sp_size=1",
+         "--training.distributed.hsdp_replicate_dim=1", "--training.distributed.hsdp_shard_dim=1",
+         "--training.distributed.device=cpu", "--training.model.compute_dtype=fp32",
+         "--training.checkpoint.output_dir=" + output_.path().string(),
+         "--training.checkpoint.resume_from_checkpoint=" + (GetParam() / "out").string()});
+    config::Issues issues;
+    config_ = read_run_config(document, catalog_.tables(), issues);
+    issues.throw_if_any();
+    config_.training.loop.max_train_steps = list_checkpoints(GetParam() / "out").front().step;
+  }
+  ~ShardedCheckpoint() override { std::filesystem::current_path(working_folder_); }
+
+  /// Resumes at the end of the run, so that nothing is trained.
+  std::unique_ptr<TrainingMethod> resume() {
+    auto method = build_method(config_, catalog_.registries, random_);
+    NamedCallbacks callbacks = build_callbacks(config_, catalog_.registries, *method);
+    const TrainingData data = build_data(config_, *method);
+    RecordingTracker tracker;
+    RunCheckpoints checkpoints(checkpoint_options(config_), *data.loader);
+    Trainer({config_.training.loop.max_train_steps, 1},
+            {*method, *data.loader, callbacks, tracker, checkpoints})
+        .run();
+    return method;
+  }
+
+  std::filesystem::path working_folder_ = std::filesystem::current_path();
+  const test::TemporaryFolder output_;
+  const Catalog catalog_;
+  KeyedRandomSource random_{0};
+  RunConfig config_;
+};
+
+TEST_P(ShardedCheckpoint, GivesTheFinalWeights) {
+  std::erase_if(config_.callbacks, [](const auto& callback) { return callback.first == "ema"; });
+  const auto method = resume();
+  const SafetensorsFile trace(GetParam() / "trace_rank0.safetensors");
+  for (const auto& [name, tensor] : method->student().parameters().tensors())
+    EXPECT_TRUE(at::equal(tensor, trace.tensor("final.student." + name))) << name;
+}
+
+// The reference stores one rank's part of the average under the name of the whole.
+TEST_P(ShardedCheckpoint, RefusesTheAverageOfOneRank) {
+  try {
+    resume();
+    FAIL() << "must throw";
+  } catch (const CheckpointError& error) {
+    EXPECT_NE(std::string(error.what()).find("only one rank's part"), std::string::npos)
+        << error.what();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, ShardedCheckpoint, testing::ValuesIn(sharded_cases()),
+                         test::golden_test_name);
+
 TEST(FineTuningCases, AreThere) {
+  EXPECT_FALSE(sharded_cases().empty()) << test::golden_root();
   EXPECT_FALSE(fine_tuning_cases().empty()) << test::golden_root();
   EXPECT_FALSE(resume_cases().empty()) << test::golden_root();
 }

@@ -134,10 +134,32 @@ TEST_F(TrainingRun, ListsWrongShapes) {
 }
 
 TEST_F(TrainingRun, RefusesWhatIsNotBuilt) {
-  const CommandResult result =
-      train({"--training.checkpoint.training_state_checkpointing_steps=2"});
+  const CommandResult result = train({"--training.distributed.num_gpus=2"});
   EXPECT_EQ(result.exit_code, 1);
-  EXPECT_THAT(result.messages, HasSubstr("checkpoints are not built yet"));
+  EXPECT_THAT(result.messages, HasSubstr("several ranks are not built yet"));
+}
+
+TEST_F(TrainingRun, ResumesByItsFlagAndKeepsOneLog) {
+  const std::string every = "--training.checkpoint.training_state_checkpointing_steps=1";
+  ASSERT_EQ(train({every, "--training.loop.max_train_steps=2"}).exit_code, 0);
+  const CommandResult fresh = train({every});
+  EXPECT_EQ(fresh.exit_code, 1);
+  EXPECT_THAT(fresh.messages, HasSubstr("--training.checkpoint.resume_from_checkpoint latest"));
+  const CommandResult resumed =
+      train({every, "--training.checkpoint.resume_from_checkpoint", "latest"});
+  ASSERT_EQ(resumed.exit_code, 0) << resumed.messages;
+  EXPECT_THAT(resumed.messages,
+              AllOf(HasSubstr("resume: training.loop.max_train_steps is now 3, was 2"),
+                    HasSubstr("checkpoint-2: 2 steps are done")));
+  const NamedTensors continued = weights(folder_ / "out/diffusers");
+  ASSERT_EQ(train({"--training.checkpoint.output_dir=" + (folder_ / "whole").string()}).exit_code,
+            0);
+  expect_equal(continued, weights(folder_ / "whole/diffusers"));
+  std::ifstream metrics(folder_ / "out/metrics.jsonl");
+  std::vector<int64_t> steps;
+  for (std::string line; std::getline(metrics, line);)
+    steps.push_back(nlohmann::json::parse(line)["step"]);
+  EXPECT_THAT(steps, testing::ElementsAre(1, 2, 3));
 }
 
 TEST_F(TrainingRun, NamesSamplesThatAreTooShort) {
