@@ -6,6 +6,7 @@
 #include <ATen/Parallel.h>
 
 #include "zoetrope/kernels/bf16.h"
+#include "zoetrope/kernels/tensor_data.h"
 #include "zoetrope/kernels/vector_dispatch.h"
 
 namespace zoetrope::kernels {
@@ -13,11 +14,6 @@ namespace {
 
 constexpr int64_t kBlock = 1 << 14;           // elements of one partial sum of squares
 constexpr int64_t kGrain = int64_t{1} << 17;  // elements below which one thread is faster
-
-template <class T>
-T* data(const at::Tensor& tensor) {
-  return static_cast<T*>(tensor.mutable_data_ptr());
-}
 
 struct NoShadow {};
 

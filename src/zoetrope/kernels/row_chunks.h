@@ -8,16 +8,11 @@
 #include <ATen/core/Tensor.h>
 
 #include "zoetrope/kernels/row_shape.h"
+#include "zoetrope/kernels/tensor_data.h"
 #include "zoetrope/kernels/vector_dispatch.h"
 #include "zoetrope/kernels/work_sharing.h"
 
 namespace zoetrope::kernels {
-
-/// The tensor's elements, or null when it is undefined.
-template <class T>
-T* data(const at::Tensor& tensor) {
-  return tensor.defined() ? static_cast<T*>(tensor.mutable_data_ptr()) : nullptr;
-}
 
 /// A matrix of rows without groups.
 RowShape rows_of(const at::Tensor& matrix);

@@ -97,7 +97,7 @@ void WandbProcess::wait(bool to_send, Milliseconds timeout) {
 }
 
 void WandbProcess::receive() {
-  std::array<char, 4096> bytes;
+  std::array<char, 4096> bytes{};
   const ssize_t count = recv(socket_, bytes.data(), bytes.size(), MSG_DONTWAIT);
   if (count > 0) received_.append(bytes.data(), static_cast<size_t>(count));
   if (count == 0 || (count < 0 && errno != EAGAIN && errno != EINTR)) ended_ = true;

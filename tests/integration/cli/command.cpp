@@ -27,6 +27,14 @@ namespace {
   _exit(127);
 }
 
+pid_t start(const std::vector<std::string>& arguments, const std::string& output,
+            const std::string& messages) {
+  const pid_t child = fork();
+  if (child < 0) throw std::runtime_error("cannot run " ZOETROPE_BINARY);
+  if (child == 0) become_zoetrope(arguments, output, messages);
+  return child;
+}
+
 double seconds(const timeval& time) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
 }
@@ -37,18 +45,21 @@ CommandResult run_zoetrope(const std::vector<std::string>& arguments) {
   const TemporaryFolder folder;
   const std::string output = (folder / "output").string();
   const std::string messages = (folder / "messages").string();
-  const pid_t child = fork();
-  if (child == 0) become_zoetrope(arguments, output, messages);
+  const pid_t child = start(arguments, output, messages);
   int status = 0;
   rusage usage{};
-  if (child < 0 || wait4(child, &status, 0, &usage) != child)
-    throw std::runtime_error("cannot run " ZOETROPE_BINARY);
+  if (wait4(child, &status, 0, &usage) != child)
+    throw std::runtime_error("lost the process of " ZOETROPE_BINARY);
   CommandResult result;
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
   result.output = read_file(output);
   result.messages = read_file(messages);
   result.cpu_sec = seconds(usage.ru_utime) + seconds(usage.ru_stime);
   return result;
+}
+
+pid_t start_zoetrope(const std::vector<std::string>& arguments) {
+  return start(arguments, "/dev/null", "/dev/null");
 }
 
 }  // namespace zoetrope::test

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include <sys/types.h>
+
 namespace zoetrope::test {
 
 struct CommandResult {
@@ -15,5 +17,8 @@ struct CommandResult {
 
 /// Runs `zoetrope ARGUMENTS...` in the test's working folder.
 CommandResult run_zoetrope(const std::vector<std::string>& arguments);
+
+/// Starts `zoetrope ARGUMENTS...` without waiting; what it prints goes nowhere. Its process id.
+pid_t start_zoetrope(const std::vector<std::string>& arguments);
 
 }  // namespace zoetrope::test

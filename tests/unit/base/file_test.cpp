@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/error_text.h"
 #include "support/file_size_limit.h"
 #include "support/temporary_folder.h"
 #include "zoetrope/base/error.h"
@@ -13,20 +14,11 @@ namespace zoetrope {
 namespace {
 
 namespace fs = std::filesystem;
+using test::error_of;
 using test::FileSizeLimit;
 using test::TemporaryFolder;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-template <class Function>
-std::string error_of(Function function) {
-  try {
-    function();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 int64_t num_entries(const fs::path& folder) {
   return std::distance(fs::directory_iterator(folder), fs::directory_iterator());

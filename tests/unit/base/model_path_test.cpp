@@ -7,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/error_text.h"
 #include "support/temporary_folder.h"
 #include "zoetrope/base/error.h"
 
@@ -47,12 +48,7 @@ class ModelPathTest : public ::testing::Test {
   }
 
   static std::string error_of(const std::string& name) {
-    try {
-      resolve_model_path(name);
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "no error";
+    return test::error_of([&] { resolve_model_path(name); });
   }
 
   static constexpr const char* kVariables[] = {"HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME", "HOME"};

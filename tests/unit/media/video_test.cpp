@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/error_text.h"
 #include "support/file_size_limit.h"
 #include "support/temporary_folder.h"
 #include "support/test_videos.h"
@@ -17,6 +18,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using test::brightening;
+using test::error_of;
 using test::make_test_video;
 using test::mean_byte;
 using test::moving_square;
@@ -24,16 +26,6 @@ using test::TemporaryFolder;
 using test::TestVideo;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-
-template <class Function>
-std::string error_of(Function function) {
-  try {
-    function();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 std::string data_error_of(const fs::path& path) {
   try {

@@ -21,7 +21,7 @@ struct UniPcOptions {
 class UniPc : public Sampler {
  public:
   /// Throws Error when the order is not 1, 2 or 3.
-  UniPc(SamplingSchedule schedule, UniPcOptions options = {});
+  explicit UniPc(SamplingSchedule schedule, UniPcOptions options = {});
   at::Tensor step(const at::Tensor& velocity, int64_t i, const at::Tensor& sample) override;
 
  private:
