@@ -13,7 +13,9 @@
 #include "zoetrope/base/file.h"
 #include "zoetrope/base/model_path.h"
 #include "zoetrope/data/dataset.h"
+#include "zoetrope/inspect_checkpoint.h"
 #include "zoetrope/networks/pipeline_folder.h"
+#include "zoetrope/networks/wan_transformer/wan_key_layouts.h"
 #include "zoetrope/tensor/dtype.h"
 #include "zoetrope/tensor/safetensors.h"
 
@@ -26,7 +28,8 @@ constexpr const char* kExamples = R"(Examples:
   zoetrope inspect assets/tiny-wan                      a pipeline folder: components, sizes, faults
   zoetrope inspect model.safetensors --tensors          every tensor of a file
   zoetrope inspect data/quickstart                      parquet files: rows, columns, shapes, faults
-  zoetrope inspect runs/quickstart                      a run: progress, last metrics, exports
+  zoetrope inspect runs/quickstart                      a run: progress, last metrics, checkpoints, exports
+  zoetrope inspect runs/quickstart/checkpoint-500       a checkpoint: roles, sizes, whether it is whole
 
 The exit code is 1 when something is wrong with it.)";
 
@@ -64,16 +67,24 @@ void print_faults(const std::vector<std::string>& faults) {
   fmt::print("no faults found\n");
 }
 
+/// `; a Wan transformer, names: Diffusers` for a Wan transformer, else nothing.
+std::string describe_names(const std::vector<std::string>& names) {
+  const auto format = detect_wan_key_format(names);
+  return format ? fmt::format("; a Wan transformer, names: {}", format->describe()) : "";
+}
+
 void inspect_safetensors(const fs::path& path, bool tensors) {
   const SafetensorsFile file(path);
   WeightTotals totals;
+  std::vector<std::string> names;
   for (const auto& [name, entry] : file.entries()) {
     totals.add(entry);
+    names.push_back(name);
     if (tensors)
       fmt::print("{:8} {:24} {}\n", dtype_name(entry.dtype), format_shape(entry.shape), name);
   }
   for (const auto& [key, value] : file.metadata()) fmt::print("metadata {}: {}\n", key, value);
-  fmt::print("safetensors file {}: {}\n", path.string(), totals.text());
+  fmt::print("safetensors file {}: {}{}\n", path.string(), totals.text(), describe_names(names));
 }
 
 void inspect_pipeline(const fs::path& path, bool tensors) {
@@ -94,7 +105,7 @@ void inspect_pipeline(const fs::path& path, bool tensors) {
                    format_shape(weights.entry(tensor).shape), tensor);
       }
     }
-    fmt::print("  {:14} {}\n", "", totals.text());
+    fmt::print("  {:14} {}{}\n", "", totals.text(), describe_names(weights.names()));
   }
   print_faults(faults);
 }
@@ -149,9 +160,10 @@ void inspect_run(const fs::path& path) {
       fmt::print("  last step {}: loss {}\n", last["step"].dump(), last["total_loss"].dump());
   }
   for (const auto& entry : fs::directory_iterator(path)) {
-    const bool is_pipeline = fs::exists(entry.path() / "model_index.json");
-    fmt::print("  {}{}\n", entry.path().filename().string(),
-               is_pipeline ? "  (pipeline folder)" : "");
+    const char* kind = fs::exists(entry.path() / "model_index.json") ? "  (pipeline folder)"
+                       : is_checkpoint(entry.path())                 ? "  (checkpoint)"
+                                                                     : "";
+    fmt::print("  {}{}\n", entry.path().filename().string(), kind);
   }
 }
 
@@ -160,12 +172,12 @@ void inspect(const Options& options) {
       fs::exists(options.path) ? fs::path(options.path) : resolve_model_path(options.path);
   if (path.extension() == ".safetensors") return inspect_safetensors(path, options.tensors);
   if (fs::exists(path / "model_index.json")) return inspect_pipeline(path, options.tensors);
+  if (is_checkpoint(path)) return inspect_checkpoint(path, options.tensors);
   if (fs::exists(path / "config.yaml")) return inspect_run(path);
   if (has_parquet(path)) return inspect_parquet(path, options.max_rows);
   fail(
-      "{}: must be a pipeline folder (model_index.json), a .safetensors file, parquet files or a "
-      "run folder "
-      "(config.yaml), but is none of them",
+      "{}: must be a pipeline folder (model_index.json), a .safetensors file, parquet files, a "
+      "checkpoint or a run folder (config.yaml), but is none of them",
       path.string());
 }
 
@@ -178,7 +190,7 @@ void add_inspect_command(CLI::App& app) {
   command->footer(kExamples);
   command
       ->add_option("PATH", options->path,
-                   "Pipeline folder, safetensors file, parquet files or run folder")
+                   "Pipeline folder, safetensors file, parquet files, checkpoint or run folder")
       ->required();
   command->add_flag("--tensors", options->tensors, "List every tensor");
   command->add_option("--max-rows", options->max_rows, "Rows of a parquet set to read")

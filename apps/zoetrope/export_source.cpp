@@ -1,0 +1,178 @@
+#include "zoetrope/export_source.h"
+
+#include <map>
+#include <set>
+
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "zoetrope/base/error.h"
+#include "zoetrope/base/file.h"
+#include "zoetrope/base/model_path.h"
+#include "zoetrope/checkpoint/dcp/dcp_folder.h"
+#include "zoetrope/networks/wan_transformer/wan_key_layouts.h"
+
+namespace zoetrope {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kRoles = "roles.";
+constexpr std::string_view kTransformer = ".transformer.";
+constexpr std::string_view kCallbacks = "callbacks.";
+constexpr std::string_view kAverage = ".student_ema.";
+
+/// Names in the checkpoint below a prefix -> keys.
+using StoredNames = std::map<std::string, std::string>;
+
+nlohmann::json read_role_config(const CheckpointFolder& checkpoint, const std::string& role) {
+  const fs::path path = checkpoint.path / "metadata.json";
+  const auto metadata = nlohmann::json::parse(read_file(path), nullptr, false);
+  for (const char* config : {"/zoetrope/resolved_config/models/", "/config/models/"}) {
+    const nlohmann::json::json_pointer pointer(config + role);
+    if (metadata.contains(pointer) && metadata[pointer].is_object()) return metadata[pointer];
+  }
+  fail<CheckpointError>("{}: must be JSON with config.models.{}, but is not", path.string(), role);
+}
+
+// `callbacks.<name>.student_ema.`: the callback may have any name.
+std::string average_prefix(const DcpFolder& checkpoint) {
+  for (const auto& [key, entry] : checkpoint.entries()) {
+    if (!key.starts_with(kCallbacks)) continue;
+    const size_t found = key.find(kAverage);
+    if (found == std::string::npos) continue;
+    const std::string started = key.substr(0, found) + ".ema_started";
+    if (checkpoint.contains(started) && !checkpoint.read_value(started).as_boolean()) break;
+    return key.substr(0, found + kAverage.size());
+  }
+  fail<CheckpointError>(
+      "{}: must hold averaged weights for --ema, but has none (no `ema` callback, or it had not "
+      "started yet)",
+      checkpoint.path().string());
+}
+
+std::string role_prefix(const DcpFolder& checkpoint, const std::string& role) {
+  std::set<std::string> roles;
+  for (const auto& [key, entry] : checkpoint.entries()) {
+    const size_t found = key.find(kTransformer);
+    if (key.starts_with(kRoles) && found != std::string::npos)
+      roles.insert(key.substr(kRoles.size(), found - kRoles.size()));
+  }
+  if (!roles.contains(role)) {
+    fail<CheckpointError>(
+        "{}: must hold the role '{}', but has only {}; roles that are not trained are not saved",
+        checkpoint.path().string(), role, fmt::join(roles, ", "));
+  }
+  return fmt::format("roles.{}.transformer.", role);
+}
+
+StoredNames stored_names(const DcpFolder& checkpoint, const ExportRequest& request) {
+  if (request.average && request.role != "student") {
+    fail<ConfigError>("--ema: only the student has averaged weights, but --role is '{}'",
+                      request.role);
+  }
+  const std::string prefix =
+      request.average ? average_prefix(checkpoint) : role_prefix(checkpoint, request.role);
+  StoredNames names;
+  for (const auto& [key, entry] : checkpoint.entries()) {
+    if (key.starts_with(prefix)) names.emplace(key.substr(prefix.size()), key);
+  }
+  return names;
+}
+
+/// The transformer that the run started from, by Diffusers names.
+NamedTensors read_base_weights(const fs::path& folder_or_file) {
+  const WeightFolder weights(folder_or_file);
+  const WanKeyFormat format = detect_wan_key_format(weights.names()).value_or(WanKeyFormat{});
+  std::vector<TensorSpec> specs;
+  for (const std::string& name : weights.names())
+    specs.push_back({rename_wan_key(name, format, {}), weights.entry(name).shape});
+  return load_wan_weights(folder_or_file, specs);
+}
+
+bool is_adapter(const std::string& name) {
+  return name.ends_with(".lora_A") || name.ends_with(".lora_B");
+}
+
+LoraWeights read_adapters(const DcpFolder& checkpoint, const StoredNames& names,
+                          const nlohmann::json& role_config) {
+  LoraWeights adapters;
+  for (const auto& [name, key] : names) {
+    if (!is_adapter(name)) {
+      fail<CheckpointError>("{}: must be an adapter like the others of its role, but is not", key);
+    }
+    adapters.tensors.emplace_back(from_fastvideo_name(name) + ".weight",
+                                  checkpoint.read_tensor(key));
+    if (name.ends_with(".lora_A")) adapters.rank = adapters.tensors.back().second.size(0);
+  }
+  const nlohmann::json alpha =
+      role_config.value("lora", nlohmann::json::object()).value("alpha", nlohmann::json());
+  adapters.alpha = alpha.is_number() ? alpha.get<double>() : static_cast<double>(adapters.rank);
+  return adapters;
+}
+
+/// The checkpoint's tensors in the order of `base`, after comparing names and shapes.
+NamedTensors read_weights(const DcpFolder& checkpoint, const StoredNames& names,
+                          const NamedTensors& base) {
+  std::map<std::string, std::string> keys;
+  for (const auto& [name, key] : names) keys.emplace(from_fastvideo_name(name), key);
+  std::vector<std::string> faults;
+  NamedTensors weights;
+  for (const auto& [name, tensor] : base) {
+    const auto found = keys.extract(name);
+    if (found.empty()) {
+      faults.push_back(fmt::format("'{}' is missing", name));
+      continue;
+    }
+    const auto& shape = checkpoint.entry(found.mapped()).shape;
+    if (shape != tensor.sizes()) {
+      faults.push_back(fmt::format("'{}' must have shape {}, but has {}", name,
+                                   format_shape(tensor.sizes()), format_shape(shape)));
+      continue;
+    }
+    weights.emplace_back(name, checkpoint.read_tensor(found.mapped()));
+  }
+  for (const auto& [name, key] : keys) faults.push_back(fmt::format("'{}' is not expected", name));
+  if (!faults.empty()) {
+    fail<CheckpointError>(
+        "{}: must hold the tensors of the transformer that the run started from, but:\n  {}",
+        checkpoint.path().string(), fmt::join(faults, "\n  "));
+  }
+  return weights;
+}
+
+fs::path find_pipeline(const ExportRequest& request, const std::string& init_from) {
+  if (!request.base.empty()) return resolve_model_path(request.base);
+  try {
+    return resolve_model_path(init_from);
+  } catch (const Error&) {
+    std::throw_with_nested(ConfigError(
+        fmt::format("models.{}.init_from of the checkpoint: must be found for what is not trained, "
+                    "but is not; say with --base where it is now",
+                    request.role)));
+  }
+}
+
+}  // namespace
+
+ExportSource read_export_source(const ExportRequest& request) {
+  ExportSource source;
+  source.checkpoint = resolve_resume(fs::absolute(request.run_or_checkpoint).string(), "").value();
+  const DcpFolder checkpoint(source.checkpoint.dcp());
+  const StoredNames names = stored_names(checkpoint, request);
+  const nlohmann::json config = read_role_config(source.checkpoint, request.role);
+  source.pipeline_folder = find_pipeline(request, config.value("init_from", std::string()));
+  const auto override_file = config.value("transformer_override_safetensor", nlohmann::json());
+  const NamedTensors base = read_base_weights(override_file.is_string() && request.base.empty()
+                                                  ? fs::path(override_file.get<std::string>())
+                                                  : source.pipeline_folder / "transformer");
+  if (is_adapter(names.begin()->first)) {
+    source.adapters = read_adapters(checkpoint, names, config);
+    source.weights = base;
+  } else {
+    source.weights = read_weights(checkpoint, names, base);
+  }
+  return source;
+}
+
+}  // namespace zoetrope
