@@ -28,6 +28,7 @@ class KeyListSchema : public AnySchema {
       field.type = "anything";
       field.read = [](const Node&, void*, const ReadContext&) { return true; };
       field.write = [](const void*) { return Node::null(); };
+      field.nested = Type<Node>::schema;
       fields_.push_back(std::move(field));
     }
   }

@@ -28,9 +28,10 @@ void check_schema(const config::AnySchema& schema, const std::string& path) {
       EXPECT_EQ(broken_constraint(field.constraint, value), std::nullopt) << where;
       const auto again = schema.make_default();
       config::Issues issues;
-      EXPECT_TRUE(field.nested || field.read(value, again.get(), {issues, where})) << where;
+      EXPECT_TRUE(field.nested() != nullptr || field.read(value, again.get(), {issues, where}))
+          << where;
     }
-    if (field.nested) check_schema(*field.nested(), where);
+    if (field.nested() != nullptr) check_schema(*field.nested(), where);
   }
 }
 
