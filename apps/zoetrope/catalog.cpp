@@ -3,6 +3,7 @@
 #include "zoetrope/callbacks/ema.h"
 #include "zoetrope/callbacks/grad_clip.h"
 #include "zoetrope/callbacks/validation.h"
+#include "zoetrope/methods/distribution_matching/dmd2_method.h"
 #include "zoetrope/methods/fine_tuning/fine_tune_method.h"
 #include "zoetrope/models/wan/wan_model.h"
 #include "zoetrope/planned_targets.h"
@@ -21,6 +22,9 @@ void add_methods(config::Registry<TrainingMethod, MethodContext>& methods) {
   const std::string fine_tune = "fastvideo.train.methods.fine_tuning.finetune.FineTuneMethod";
   methods.add<FineTuneMethod, FineTuneConfig>(fine_tune, target_aliases(fine_tune, "fine_tune"),
                                               "Supervised fine-tuning by flow matching.");
+  const std::string dmd2 = "fastvideo.train.methods.distribution_matching.dmd2.DMD2Method";
+  methods.add<Dmd2Method, Dmd2Config>(dmd2, target_aliases(dmd2, "dmd2"),
+                                      "Distribution-matching distillation into a few steps.");
   add_planned_methods(methods);
 }
 

@@ -104,8 +104,6 @@ void add_fine_tuning(config::TargetTable& methods) {
 
 void add_distribution_matching(config::TargetTable& methods) {
   const std::string package = "fastvideo.train.methods.distribution_matching.";
-  add_planned(methods, package + "dmd2.DMD2Method", "dmd2",
-              "Distribution-matching distillation into a few steps.", distribution_matching_keys());
   add_planned(methods, package + "self_forcing.SelfForcingMethod", "self_forcing",
               "DMD2 of a causal student along its own rollouts.", self_forcing_keys());
   add_planned(methods, package + "streaming_long_tuning.StreamingLongTuningMethod",

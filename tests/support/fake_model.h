@@ -25,6 +25,7 @@ class FakeModel : public ModelBase {
   ParameterStore& parameters() override { return parameters_; }
   const std::filesystem::path& pipeline_folder() const override { return folder_; }
   void init_preprocessors() override {}
+  void encode_negative_prompt() override { has_negative_prompt = true; }
   std::string data_type() const override { return "t2v"; }
 
   TrainingBatch prepare_batch(const Batch& raw, LatentsSource /*source*/) override {
@@ -55,11 +56,13 @@ class FakeModel : public ModelBase {
                        const at::Tensor& timestep) const override {
     return schedule_.add_noise(clean_BTCHW, noise_BTCHW, timestep);
   }
+  const FlowMatchSchedule& noise_schedule() const override { return schedule_; }
   int64_t num_tokens(at::IntArrayRef shape) const override { return shape[0] * shape[1]; }
   DenoisingNetwork denoising_network() override { return {}; }
   void export_pipeline(const std::filesystem::path& /*folder*/,
                        const NamedTensors& /*weights*/) const override {}
 
+  bool has_negative_prompt = false;
   double poison = 0.0;  ///< added to every prediction
 
  private:

@@ -24,8 +24,8 @@ struct CallbackContext {
   std::filesystem::path
       pipeline_folder;  ///< where validation finds VAE, text encoder and tokenizer
   at::Device device = at::kCPU;
-  DataConfig data;                   ///< training.data
-  std::optional<double> flow_shift;  ///< pipeline.flow_shift
+  DataConfig data;          ///< training.data
+  double flow_shift = 3.0;  ///< pipeline.flow_shift, or the pipeline folder's own
 };
 
 /// The run as callbacks see it. `step` is the number of finished optimizer steps.
@@ -36,6 +36,8 @@ struct RunState {
   /// The student's averaged weights, once they exist: set by the EMA callback, used by validation
   /// and by the export.
   ExponentialMovingAverage* average = nullptr;
+  /// What the method gave beside its losses for the last micro-batch (StepOutput::tensors).
+  NamedTensors tensors = {};
 };
 
 /// One optimizer that is about to step. Callbacks may lower `gradient_scale` (clipping).

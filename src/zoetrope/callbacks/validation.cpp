@@ -133,7 +133,7 @@ VideoOptions ValidationCallback::video_options(int64_t num_steps) const {
   options.sampling.sampler =
       config_.sampler == "euler" ? SamplerKind::kFlowMatchEuler : SamplerKind::kUniPc;
   if (config_.guidance_scale) options.sampling.guidance_scale = *config_.guidance_scale;
-  if (context_.flow_shift) options.sampling.flow_shift = *context_.flow_shift;
+  options.sampling.flow_shift = context_.flow_shift;
   return options;
 }
 

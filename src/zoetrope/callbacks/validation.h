@@ -8,6 +8,7 @@
 #include "zoetrope/callbacks/validation_loss.h"
 #include "zoetrope/callbacks/validation_prompts.h"
 #include "zoetrope/config/schema.h"
+#include "zoetrope/networks/umt5/text_embedding.h"
 #include "zoetrope/pipelines/video_generator.h"
 
 namespace zoetrope {

@@ -155,6 +155,31 @@ bool expect_map(const Node& node, const ReadContext& context) {
   return node.is_map() || expect(node, context, "a map");
 }
 
+void AnySchema::add_base(const AnySchema& base, void* (*upcast)(void*)) {
+  // Reading a struct through a const pointer changes nothing; only the pointer has to be moved.
+  const auto upcast_const = [upcast](const void* object) -> const void* {
+    return upcast(const_cast<void*>(object));
+  };
+  for (Field field : base.fields_) {
+    field.read = [upcast, read = field.read](const Node& node, void* object,
+                                             const ReadContext& context) {
+      return read(node, upcast(object), context);
+    };
+    field.write = [upcast_const, write = field.write](const void* object) {
+      return write(upcast_const(object));
+    };
+    fields_.push_back(std::move(field));
+  }
+  keys_without_effect_.insert(base.keys_without_effect_.begin(), base.keys_without_effect_.end());
+  keys_not_built_.insert(base.keys_not_built_.begin(), base.keys_not_built_.end());
+  for (const auto& check : base.checks_) {
+    checks_.emplace_back(
+        [upcast_const, check](const void* object, const Node& node, const ReadContext& context) {
+          check(upcast_const(object), node, context);
+        });
+  }
+}
+
 const Field* AnySchema::find(const std::string& key) const {
   for (const Field& field : fields_) {
     if (field.name == key) return &field;

@@ -129,6 +129,9 @@ class AnySchema {
   std::function<std::shared_ptr<void>()> make_default_;
   std::vector<std::function<void(const void*, const Node&, ReadContext)>> checks_;
 
+  /// Takes over what `base` has; `upcast` gives the base struct of an object.
+  void add_base(const AnySchema& base, void* (*upcast)(void*));
+
  private:
   bool accept_without_field(const std::string& key, const Node& value,
                             const ReadContext& context) const;
@@ -174,6 +177,14 @@ class Schema : public AnySchema {
     Field& added = field(std::move(name), member, std::move(doc), std::move(constraint));
     added.required = true;
     return added;
+  }
+  /// All fields, keys and checks of a struct that `Struct` derives from.
+  template <class Base>
+  requires std::derived_from<Struct, Base>
+  void inherit() {
+    add_base(schema_of<Base>(), [](void* object) -> void* {
+      return static_cast<Base*>(static_cast<Struct*>(object));
+    });
   }
   /// A key that FastVideo accepts and that has no effect here.
   void without_effect(const std::string& key, const std::string& reason) {

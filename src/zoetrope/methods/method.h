@@ -36,7 +36,8 @@ struct MethodContext {
   OptimizerConfig optimizer;
   int64_t max_train_steps = 0;
   bool precondition_outputs =
-      false;                       ///< training.model.precondition_outputs: the loss is taken in x0
+      false;                ///< training.model.precondition_outputs: the loss is taken in x0
+  double flow_shift = 1.0;  ///< pipeline.flow_shift, or that of the student's pipeline folder
   RandomSource* random = nullptr;  ///< borrowed
 };
 
@@ -66,6 +67,17 @@ class RoleOptimizer {
   LearningRateSchedule schedule_;
 };
 
+/// Which micro-batch of the run is computed.
+struct StepIndex {
+  int64_t step = 1;        ///< optimizer step; the first is 1
+  int64_t round = 0;       ///< micro-batch within the step
+  int64_t num_rounds = 1;  ///< gradient accumulation
+
+  /// Unique over the run and the same on every rank: names the draws that belong to a micro-batch
+  /// and not to a sample.
+  int64_t micro_step() const { return (step - 1) * num_rounds + round; }
+};
+
 /// What one micro-batch gave. Tensors are scalars on the device; nothing is copied to the host
 /// here.
 struct StepOutput {
@@ -75,6 +87,8 @@ struct StepOutput {
   std::vector<std::pair<ModelBase*, at::Tensor>>
       objectives;          ///< what is backpropagated, and through which model
   int64_t num_tokens = 0;  ///< that the student processed
+  /// Intermediate results by name (`generated_latents`, `dmd_gradient`), detached: for monitoring.
+  NamedTensors tensors = {};
 };
 
 class TrainingMethod {
@@ -85,8 +99,10 @@ class TrainingMethod {
   ModelBase& student() { return *student_; }
   const RoleModels& roles() const { return context_.roles; }
 
-  /// Loss of one micro-batch at optimizer step `step` (the first is 1).
-  virtual StepOutput single_train_step(const Batch& raw, int64_t step) = 0;
+  /// Called once before the first step.
+  virtual void on_train_start() {}
+  /// Losses of one micro-batch.
+  virtual StepOutput single_train_step(const Batch& raw, const StepIndex& index) = 0;
   /// Backpropagates every objective, divided by the accumulation rounds.
   virtual void backward(const StepOutput& output, int64_t num_accumulation_rounds);
   /// The optimizers that step at `step`.

@@ -53,6 +53,9 @@ class ModelBase {
   /// Reads what only the student needs (latent statistics of the VAE). Called once, before the
   /// first batch.
   virtual void init_preprocessors() = 0;
+  /// Lets prepare_batch fill TrainingBatch::unconditional with the pipeline's negative prompt; the
+  /// text encoder is read and freed again. Called once, by methods that need it.
+  virtual void encode_negative_prompt() = 0;
   /// The parquet columns that prepare_batch needs: `t2v` or `text_only`.
   virtual std::string data_type() const = 0;
 
@@ -74,6 +77,8 @@ class ModelBase {
   virtual void export_pipeline(const std::filesystem::path& folder,
                                const NamedTensors& weights) const = 0;
 
+  /// The role's own table of noise levels (models.<role>.flow_shift).
+  virtual const FlowMatchSchedule& noise_schedule() const = 0;
   /// (1 - sigma) clean + sigma noise with the schedule's sigma nearest to `timestep` ([B] or [B,
   /// T]).
   virtual at::Tensor add_noise(const at::Tensor& clean_BTCHW, const at::Tensor& noise_BTCHW,

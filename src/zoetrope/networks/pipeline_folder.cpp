@@ -8,6 +8,7 @@
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/file.h"
 #include "zoetrope/base/nearest.h"
+#include "zoetrope/networks/component_config.h"
 #include "zoetrope/tensor/safetensors.h"
 
 namespace zoetrope {
@@ -130,6 +131,14 @@ std::vector<std::string> PipelineFolder::faults_of(const PipelineComponent& comp
     faults.emplace_back(error.what());
   }
   return faults;
+}
+
+double pipeline_flow_shift(const std::filesystem::path& pipeline_folder) {
+  constexpr double kDefaultShift = 3.0;
+  const std::filesystem::path path = pipeline_folder / "scheduler" / "scheduler_config.json";
+  if (!std::filesystem::exists(path)) return kDefaultShift;
+  const ComponentConfig config(path);
+  return config.get_or("flow_shift", config.get_or("shift", kDefaultShift));
 }
 
 }  // namespace zoetrope

@@ -45,4 +45,9 @@ class PipelineFolder {
   std::vector<PipelineComponent> components_;
 };
 
+/// The timestep shift of the folder's own scheduler (`flow_shift`, or `shift` of a flow-match
+/// Euler one); 3, that of Wan at 480p, when it says none. Throws CheckpointError for a damaged
+/// file.
+double pipeline_flow_shift(const std::filesystem::path& pipeline_folder);
+
 }  // namespace zoetrope

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "zoetrope/media/frame.h"
+#include "zoetrope/networks/umt5/text_embedding.h"
 #include "zoetrope/networks/wan_vae/wan_vae.h"
 #include "zoetrope/pipelines/wan_pipeline.h"
 

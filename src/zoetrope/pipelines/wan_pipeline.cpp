@@ -12,15 +12,6 @@
 
 namespace zoetrope {
 
-const char* const kWanNegativePrompt =
-    "Bright tones, overexposed, static, blurred details, subtitles, style, works, paintings, "
-    "images, static, overall gray, "
-    "worst quality, low quality, JPEG compression residue, ugly, incomplete, extra fingers, poorly "
-    "drawn hands, poorly "
-    "drawn faces, deformed, disfigured, misshapen limbs, fused fingers, still picture, messy "
-    "background, three legs, many "
-    "people in the background, walking backwards";
-
 std::vector<int64_t> latent_shape(const WanVaeConfig& vae, int64_t num_videos, int64_t num_frames,
                                   int64_t height, int64_t width) {
   const int64_t ratio = vae.spatial_ratio();

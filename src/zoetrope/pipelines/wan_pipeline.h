@@ -35,9 +35,6 @@ struct SamplingOptions {
 /// Called after each step with the number of steps done and of all.
 using SamplingProgress = std::function<void(int64_t done, int64_t total)>;
 
-/// The negative prompt of Wan's T2V presets, in English.
-extern const char* const kWanNegativePrompt;
-
 /// Shape of the noise for a clip: [num_videos, z_dim, T, H / ratio, W / ratio]. Throws DataError
 /// when the sizes do not fit the VAE.
 std::vector<int64_t> latent_shape(const WanVaeConfig& vae, int64_t num_videos, int64_t num_frames,

@@ -1,6 +1,7 @@
 #include "zoetrope/train/builder.h"
 
 #include "zoetrope/base/error.h"
+#include "zoetrope/networks/pipeline_folder.h"
 #include "zoetrope/tensor/device.h"
 #include "zoetrope/tensor/dtype.h"
 
@@ -30,6 +31,11 @@ ModelContext model_context(const TrainingConfig& training, RandomSource& random)
   return context;
 }
 
+double flow_shift(const RunConfig& config, const std::filesystem::path& pipeline_folder) {
+  return config.pipeline.flow_shift ? *config.pipeline.flow_shift
+                                    : pipeline_flow_shift(pipeline_folder);
+}
+
 }  // namespace
 
 std::unique_ptr<TrainingMethod> build_method(const RunConfig& config,
@@ -47,6 +53,8 @@ std::unique_ptr<TrainingMethod> build_method(const RunConfig& config,
   method_context.optimizer = config.training.optimizer;
   method_context.max_train_steps = config.training.loop.max_train_steps;
   method_context.precondition_outputs = config.training.model.precondition_outputs;
+  const ModelBase& student = method_context.roles.require("student", true, "training");
+  method_context.flow_shift = flow_shift(config, student.pipeline_folder());
   method_context.random = &random;
   auto method = registries.methods.make(config.method, std::move(method_context));
   method->student().init_preprocessors();
@@ -60,7 +68,7 @@ NamedCallbacks build_callbacks(const RunConfig& config, const ComponentRegistrie
   context.pipeline_folder = method.student().pipeline_folder();
   context.device = resolve_device(config.training.distributed.device);
   context.data = config.training.data;
-  context.flow_shift = config.pipeline.flow_shift;
+  context.flow_shift = flow_shift(config, context.pipeline_folder);
   NamedCallbacks callbacks;
   for (const auto& [name, component] : config.callbacks) {
     callbacks.emplace_back(name, registries.callbacks.make(component, context));

@@ -54,6 +54,7 @@ Trainer::Trainer(Options options, const Parts& parts)
       state_{parts.method, parts.tracker} {}
 
 void Trainer::run() {
+  method_.on_train_start();
   for (auto& [name, callback] : callbacks_) callback->on_train_start(state_);
   checkpoints_.resume(state_, callbacks_);
   for (auto& [name, callback] : callbacks_) callback->on_validation_begin(state_);
@@ -94,11 +95,13 @@ Trainer::StepTotals Trainer::run_micro_batches() {
     totals.data_wait_sec += loader_.data_wait_sec() - waited_before_sec;
     for (const SampleInfo& info : batch.info) totals.sample_names.push_back(info.describe());
     totals.num_samples += static_cast<int64_t>(batch.info.size());
-    const StepOutput output = method_.single_train_step(batch, state_.step);
+    StepOutput output = method_.single_train_step(
+        batch, {state_.step, round, options_.gradient_accumulation_steps});
     method_.backward(output, options_.gradient_accumulation_steps);
     for (const auto& [name, loss] : output.losses) add_to(totals.losses, name, loss);
     for (const auto& [name, value] : output.metrics) add_to(totals.metrics, name, value);
     totals.num_tokens += output.num_tokens;
+    state_.tensors = std::move(output.tensors);
   }
   return totals;
 }

@@ -18,7 +18,7 @@ FineTuneMethod::FineTuneMethod(const FineTuneConfig& /*config*/, MethodContext m
   }
 }
 
-StepOutput FineTuneMethod::single_train_step(const Batch& raw, int64_t /*step*/) {
+StepOutput FineTuneMethod::single_train_step(const Batch& raw, const StepIndex& /*index*/) {
   const TrainingBatch batch = student().prepare_batch(raw, LatentsSource::kData);
   const at::Tensor velocity =
       student()

@@ -18,7 +18,7 @@ class FineTuneMethod : public TrainingMethod {
   /// Throws ConfigError when the student is frozen or the learning rate is not positive.
   FineTuneMethod(const FineTuneConfig& config, MethodContext context);
 
-  StepOutput single_train_step(const Batch& raw, int64_t step) override;
+  StepOutput single_train_step(const Batch& raw, const StepIndex& index) override;
   std::vector<RoleOptimizer*> optimizers(int64_t step) override;
   std::vector<RoleOptimizer*> role_optimizers() override { return {&optimizer_}; }
 

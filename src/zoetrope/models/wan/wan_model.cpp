@@ -7,6 +7,7 @@
 #include "zoetrope/diffusion/prediction_conversion.h"
 #include "zoetrope/models/pipeline_export.h"
 #include "zoetrope/networks/lora/lora_file.h"
+#include "zoetrope/networks/umt5/text_embedding.h"
 #include "zoetrope/networks/wan_transformer/wan_key_layouts.h"
 
 namespace zoetrope {
@@ -78,6 +79,17 @@ void WanModel::init_preprocessors() {
   latent_scale_.emplace(read_wan_vae_config(pipeline_folder_ / "vae"), context_.device);
 }
 
+void WanModel::encode_negative_prompt() {
+  if (negative_text_1LD_.defined()) return;
+  const TextEmbedder embedder({pipeline_folder_ / "tokenizer", pipeline_folder_ / "text_encoder",
+                               context_.device, at::kFloat});
+  set_negative_text(pad_text_embeddings({embedder.embed(kWanNegativePrompt)}));
+}
+
+void WanModel::set_negative_text(const at::Tensor& text_1LD) {
+  negative_text_1LD_ = text_1LD.to(context_.device, context_.compute_dtype);
+}
+
 at::Tensor WanModel::clean_latents_BTCHW(const Batch& raw, LatentsSource source) const {
   const int64_t num_frames = context_.num_latent_frames;
   if (source == LatentsSource::kZeros) {
@@ -120,6 +132,9 @@ TrainingBatch WanModel::prepare_batch(const Batch& raw, LatentsSource source) {
       raw.text_embedding_BLD.to(context_.device, context_.compute_dtype, /*non_blocking=*/true);
   batch.conditional.text_attention_mask_BL =
       raw.text_attention_mask_BL.to(context_.device, /*non_blocking=*/true);
+  if (negative_text_1LD_.defined()) {
+    batch.unconditional.text_embedding_BLD = negative_text_1LD_.expand({raw.batch_size(), -1, -1});
+  }
   return batch;
 }
 

@@ -37,6 +37,10 @@ class WanModel : public ModelBase {
   ParameterStore& parameters() override;
   const std::filesystem::path& pipeline_folder() const override { return pipeline_folder_; }
   void init_preprocessors() override;
+  /// Does nothing when set_negative_text() was called before.
+  void encode_negative_prompt() override;
+  /// Gives the negative prompt's embedding [1, L, D] instead of encoding it.
+  void set_negative_text(const at::Tensor& text_1LD);
   std::string data_type() const override { return "t2v"; }
   TrainingBatch prepare_batch(const Batch& raw, LatentsSource source) override;
   at::Tensor predict_noise(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
@@ -47,6 +51,7 @@ class WanModel : public ModelBase {
                        const at::Tensor& timestep) const override;
   int64_t num_tokens(at::IntArrayRef latents_BTCHW_shape) const override;
   std::string checkpoint_name(const std::string& name) const override;
+  const FlowMatchSchedule& noise_schedule() const override { return noise_schedule_; }
   DenoisingNetwork denoising_network() override;
   /// With LoRA `weights` are the adapters, and `folder` receives only their file.
   void export_pipeline(const std::filesystem::path& folder,
@@ -62,6 +67,7 @@ class WanModel : public ModelBase {
   WanTransformer transformer_;
   FlowMatchSchedule noise_schedule_;
   std::optional<LatentScale> latent_scale_;  ///< set by init_preprocessors
+  at::Tensor negative_text_1LD_;             ///< compute dtype; undefined unless asked for
 };
 
 }  // namespace zoetrope

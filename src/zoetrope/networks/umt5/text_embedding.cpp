@@ -9,6 +9,15 @@
 
 namespace zoetrope {
 
+const char* const kWanNegativePrompt =
+    "Bright tones, overexposed, static, blurred details, subtitles, style, works, paintings, "
+    "images, static, overall gray, "
+    "worst quality, low quality, JPEG compression residue, ugly, incomplete, extra fingers, poorly "
+    "drawn hands, poorly "
+    "drawn faces, deformed, disfigured, misshapen limbs, fused fingers, still picture, messy "
+    "background, three legs, many "
+    "people in the background, walking backwards";
+
 TextEmbedder::TextEmbedder(const TextEmbedderOptions& options)
     : tokenizer_(options.tokenizer_folder, kWanTextLength),
       encoder_(options.text_encoder_folder, options.device, options.dtype) {

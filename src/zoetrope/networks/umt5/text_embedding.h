@@ -17,6 +17,9 @@ namespace zoetrope {
 /// Tokens of text that Wan transformers see, padding included.
 inline constexpr int64_t kWanTextLength = 512;
 
+/// The negative prompt of Wan's T2V presets, in English.
+extern const char* const kWanNegativePrompt;
+
 /// Where `tokenizer/` and `text_encoder/` lie and how to run the encoder.
 struct TextEmbedderOptions {
   std::filesystem::path tokenizer_folder;
