@@ -1,6 +1,7 @@
 #include "zoetrope/tensor/parameter_store.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "zoetrope/base/error.h"
 

@@ -142,7 +142,7 @@ std::vector<PendingTensor> pending(const NamedTensors& tensors) {
   std::vector<PendingTensor> result;
   for (const auto& [name, tensor] : tensors) {
     result.push_back(
-        {{name, tensor.sizes().vec()}, tensor.scalar_type(), [tensor] { return tensor; }});
+        {{name, tensor.sizes().vec()}, tensor.scalar_type(), [tensor = tensor] { return tensor; }});
   }
   return result;
 }

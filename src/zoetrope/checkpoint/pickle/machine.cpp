@@ -123,15 +123,17 @@ void PickleMachine::make_object(bool called) {
 
 bool PickleMachine::push_builtin(const std::string& type, const PickleGraph::Node& arguments) {
   const std::vector<Id>& given = arguments.children;
+  // The module of Python 2, which protocol 2 keeps, or that of Python 3.
+  const bool builtin = type.starts_with("__builtin__.") || type.starts_with("builtins.");
+  const std::string name = builtin ? type.substr(type.find('.') + 1) : "";
   PickleGraph::Node node;
   if (type == "_codecs.encode" && given.size() == 2 && text_of(given[0]) != nullptr) {
     node.kind = Kind::kBytes;
     node.scalar = latin1_of_utf8(*text_of(given[0]));
-  } else if (type == "__builtin__.bytes" && given.empty()) {
+  } else if (name == "bytes" && given.empty()) {
     node.kind = Kind::kBytes;
     node.scalar = std::string();
-  } else if (type == "__builtin__.set" && given.size() == 1 &&
-             graph_.at(given[0]).kind == Kind::kList) {
+  } else if (name == "set" && given.size() == 1 && graph_.at(given[0]).kind == Kind::kList) {
     node.kind = Kind::kSet;
     node.children = graph_.at(given[0]).children;
   } else {

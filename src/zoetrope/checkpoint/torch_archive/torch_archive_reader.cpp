@@ -21,6 +21,8 @@ PickleGlobals archive_globals() {
       "_codecs.encode",
       "__builtin__.set",
       "__builtin__.bytes",
+      "builtins.set",
+      "builtins.bytes",
       // NumPy's random state, which FastVideo saves; data here, like all others.
       "numpy.dtype",
       "numpy.ndarray",
