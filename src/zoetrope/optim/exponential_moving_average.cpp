@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/kernels/flat_updates.h"

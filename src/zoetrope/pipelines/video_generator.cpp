@@ -3,6 +3,7 @@
 #include <memory>
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "zoetrope/networks/umt5/text_embedding.h"
 #include "zoetrope/tensor/random_source.h"

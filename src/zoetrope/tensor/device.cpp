@@ -16,9 +16,10 @@ c10::Device resolve_device(const std::string& name) {
   const int index = local_rank != nullptr ? std::atoi(local_rank) : 0;
   if (index >= num_devices) {
     fail<ConfigError>(
-        "training.distributed.device: cuda needs GPU {} in this process, but it sees {}; use "
-        "device: cpu, or the CUDA "
-        "build (ZOETROPE_VARIANT=cuda ./zt build)",
+        "training.distributed.device: cuda needs GPU {} in this process, but this build sees {} "
+        "GPUs; "
+        "use device: cpu, or on a machine with an NVIDIA GPU the CUDA build (ZOETROPE_VARIANT=cuda "
+        "./zt build)",
         index, num_devices);
   }
   return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)};

@@ -1,5 +1,6 @@
 // A Wan role that trains low-rank adapters: its config, its parameters and what it exports.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
 
 #include "support/golden.h"

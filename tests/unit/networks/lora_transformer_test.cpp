@@ -1,5 +1,6 @@
 // Adapters of a Wan transformer: fused blocks against plain ones, and what is trained.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
 
 #include "support/golden.h"
