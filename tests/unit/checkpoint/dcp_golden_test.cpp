@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include "support/golden.h"
+#include "support/temporary_folder.h"
 #include "unit/checkpoint/pickle_described.h"
 #include "zoetrope/checkpoint/dcp/dcp_folder.h"
+#include "zoetrope/checkpoint/dcp/dcp_writer.h"
 #include "zoetrope/checkpoint/torch_archive/torch_archive.h"
 
 namespace zoetrope {
@@ -44,6 +46,50 @@ TEST_P(TorchFolder, EveryTensorAndValueIsRead) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Dcp, TorchFolder, testing::Values("one_rank", "two_ranks"));
+
+// Every entry of `from`, written by two ranks: tensors of two rows or more in two parts.
+void copy_in_parts(const DcpFolder& from, const fs::path& to) {
+  std::vector<std::vector<DcpItem>> ranks(2);
+  for (const auto& [key, entry] : from.entries()) {
+    if (!entry.is_tensor) {
+      ranks[0].push_back({key, entry.path, from.read_value(key), {}, {}});
+      continue;
+    }
+    const at::Tensor tensor = from.read_tensor(key);
+    if (entry.shape.empty() || entry.shape[0] < 2) {
+      ranks[1].push_back({key, entry.path, tensor, {}, {}});
+      continue;
+    }
+    std::vector<int64_t> offsets(entry.shape.size(), 0);
+    const int64_t first_rows = entry.shape[0] / 2;
+    ranks[0].push_back({key, entry.path, tensor.narrow(0, 0, first_rows), entry.shape, offsets});
+    offsets[0] = first_rows;
+    ranks[1].push_back({key, entry.path, tensor.narrow(0, first_rows, entry.shape[0] - first_rows),
+                        entry.shape, offsets});
+  }
+  fs::create_directories(to);
+  write_dcp_metadata(to, {write_dcp_file(to, 0, ranks[0]), write_dcp_file(to, 1, ranks[1])});
+}
+
+// With ZOETROPE_DCP_OUT, the copy stays there for tools/reference/check_dcp.py.
+TEST_P(TorchFolder, CopyHoldsTheSame) {
+  const test::TemporaryFolder temporary;
+  const char* out = std::getenv("ZOETROPE_DCP_OUT");
+  const fs::path copied = (out != nullptr ? fs::path(out) : temporary.path()) / GetParam();
+  const DcpFolder folder(test::checkpoint_golden() / GetParam());
+  copy_in_parts(folder, copied);
+  const DcpFolder copy(copied);
+  ASSERT_EQ(copy.entries().size(), folder.entries().size());
+  for (const auto& [key, entry] : folder.entries()) {
+    EXPECT_EQ(copy.entry(key).path, entry.path);
+    if (entry.is_tensor) {
+      EXPECT_EQ(copy.entry(key).dtype, entry.dtype);
+      EXPECT_EQ(copy.read_tensor(key).sizes(), entry.shape);
+    } else {
+      EXPECT_EQ(copy.read_value(key), folder.read_value(key)) << key;
+    }
+  }
+}
 
 // Cases of FastVideo with a checkpoint and the list of what is in it.
 std::vector<fs::path> fastvideo_cases() {

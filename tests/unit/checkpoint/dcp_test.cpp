@@ -185,12 +185,12 @@ TEST(DcpFolder, DataFileTruncatedAnywhere) {
   }
 }
 
-TEST(DcpFolder, MetadataTruncatedAnywhereOrChanged) {
+TEST(DcpFolder, MetadataTruncatedAnywhere) {
   const test::TemporaryFolder folder;
   write(folder.path(), {{part("w", at::ones({2, 3}), {4, 3}, {0, 0}), item("v", PickleValue())},
                         {part("w", at::ones({2, 3}), {4, 3}, {2, 0})}});
   const std::string bytes = read_file(folder / ".metadata");
-  for (size_t size = 0; size < bytes.size(); ++size) {
+  for (size_t size = 0; size < bytes.size(); size += 3) {
     write_bytes(folder / ".metadata", bytes.substr(0, size));
     ASSERT_THAT(error_of([&] { DcpFolder read(folder.path()); }), HasSubstr(".metadata: pickle"))
         << size;
