@@ -1,9 +1,10 @@
 """Check that diffusers loads a transformer folder strictly.
 
-    python check_diffusers_folder.py FOLDER [--pipeline]
+    python check_diffusers_folder.py FOLDER [--pipeline] [--forward FILE]
 
 FOLDER is a pipeline folder with transformer/ inside, or the transformer folder itself. With --pipeline the whole
-folder is loaded as a WanPipeline as well.
+folder is loaded as a WanPipeline as well. With --forward, the safetensors FILE holds inputs by their Diffusers names
+(hidden_states, timestep, encoder_hidden_states) and the `output` that the network has to give for them.
 """
 
 import argparse
@@ -14,6 +15,9 @@ import sys
 import torch
 from diffusers import WanPipeline, WanTransformer3DModel
 from safetensors import safe_open
+from safetensors.torch import load_file
+
+FORWARD_TOLERANCE = 1e-5
 
 
 def stored_tensors(folder):
@@ -32,10 +36,22 @@ def stored_tensors(folder):
     return tensors
 
 
+def check_forward(model, path):
+    tensors = load_file(path)
+    expected = tensors.pop("output")
+    with torch.no_grad():
+        output = model.float()(**tensors, return_dict=False)[0]
+    error = ((output - expected).norm() / expected.norm()).item()
+    if not error < FORWARD_TOLERANCE:
+        sys.exit(f"FAILED: outputs differ by {error:.1e} of their norm")
+    print(f"OK: same forward, relative difference {error:.1e}")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--pipeline", action="store_true")
+    parser.add_argument("--forward", type=pathlib.Path)
     args = parser.parse_args()
     logging.getLogger("diffusers").setLevel(logging.ERROR)
     torch.set_num_threads(1)
@@ -70,6 +86,8 @@ def main():
     dtypes = sorted({dtype for _, dtype in stored.values()})
     print(f"OK: WanTransformer3DModel, {count} parameters in {len(stored)} tensors, stored as {', '.join(dtypes)}")
 
+    if args.forward:
+        check_forward(model, args.forward)
     if args.pipeline:
         try:
             pipeline = WanPipeline.from_pretrained(args.folder)
