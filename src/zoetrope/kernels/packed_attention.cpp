@@ -86,7 +86,9 @@ class Head {
  private:
   /// The first element of a head's tokens.
   void* start_of(const HeadTokens& tokens, int64_t batch, int64_t head, int64_t num_tokens) const {
-    return row_at(tokens.data, batch * num_tokens * tokens.stride + head * shape_.head_dim);
+    const int64_t batch_stride =
+        tokens.batch_stride != 0 ? tokens.batch_stride : num_tokens * tokens.stride;
+    return row_at(tokens.data, batch * batch_stride + head * shape_.head_dim);
   }
   void* row_at(const void* base, int64_t elements) const {
     return static_cast<char*>(const_cast<void*>(base)) + elements * element_bytes(element_);

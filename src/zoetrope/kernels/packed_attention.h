@@ -21,11 +21,11 @@ struct AttentionShape {
   int64_t last_key_count = 1;
 };
 
-/// Tokens [batch, tokens, heads * head_dim] with a stride between tokens; a batch is tokens *
-/// stride elements.
+/// Tokens [batch, tokens, heads * head_dim] with strides in elements.
 struct HeadTokens {
   void* data = nullptr;
-  int64_t stride = 0;
+  int64_t stride = 0;        ///< between tokens
+  int64_t batch_stride = 0;  ///< between samples; 0 stands for tokens * stride
 };
 
 struct AttentionOperands {

@@ -16,38 +16,50 @@ at::Tensor leaf_of(const at::Tensor& saved) {
   return saved.detach().set_requires_grad(saved.requires_grad());
 }
 
+/// What recomputation needs beside tensors.
+struct SavedContext : torch::CustomClassHolder {
+  const BlockParameters* block = nullptr;
+  const WanTransformerConfig* config = nullptr;
+  BlockContext context;  ///< without the tensors that have gradients
+};
+
 struct CheckpointedBlock : torch::autograd::Function<CheckpointedBlock> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& hidden, const at::Tensor& text,
                             const std::optional<at::Tensor>& image, const at::Tensor& modulation,
-                            const BlockParameters* block, const WanTransformerConfig* config,
-                            const RotaryTables* rotary) {
-    ctx->save_for_backward(
-        {hidden, text, image.value_or(at::Tensor()), modulation, rotary->cos, rotary->sin});
-    ctx->saved_data["block"] = reinterpret_cast<int64_t>(block);
-    ctx->saved_data["config"] = reinterpret_cast<int64_t>(config);
-    BlockContext context{text, 1, image.value_or(at::Tensor()), modulation, *rotary};
-    return transformer_block(*block, *config, hidden, context);
+                            const c10::intrusive_ptr<SavedContext>& saved) {
+    ctx->save_for_backward({hidden, text, image.value_or(at::Tensor()), modulation});
+    ctx->saved_data["context"] = c10::IValue::make_capsule(saved);
+    return transformer_block(
+        *saved->block, *saved->config, hidden,
+        with_tensors(saved->context, text, image.value_or(at::Tensor()), modulation));
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const variable_list saved = ctx->get_saved_variables();
-    const auto* block = reinterpret_cast<const BlockParameters*>(ctx->saved_data["block"].toInt());
-    const auto* config =
-        reinterpret_cast<const WanTransformerConfig*>(ctx->saved_data["config"].toInt());
+    const auto kept =
+        c10::static_intrusive_pointer_cast<SavedContext>(ctx->saved_data.at("context").toCapsule());
     variable_list leaves;
-    for (size_t i = 0; i < 4; ++i) leaves.push_back(leaf_of(saved[i]));
+    for (const at::Tensor& tensor : saved) leaves.push_back(leaf_of(tensor));
     at::Tensor output;
     {
       at::AutoGradMode enable(true);
-      output = transformer_block(*block, *config, leaves[0],
-                                 {leaves[1], 1, leaves[2], leaves[3], {saved[4], saved[5]}});
+      output = transformer_block(*kept->block, *kept->config, leaves[0],
+                                 with_tensors(kept->context, leaves[1], leaves[2], leaves[3]));
     }
     if (output.requires_grad()) torch::autograd::backward({output}, {gradients[0]});
     variable_list result;
     for (const at::Tensor& leaf : leaves)
       result.push_back(leaf.defined() ? leaf.grad() : at::Tensor());
-    result.resize(7);
+    result.resize(5);
     return result;
+  }
+
+  static BlockContext with_tensors(BlockContext context, const at::Tensor& text,
+                                   const at::Tensor& image, const at::Tensor& modulation) {
+    context.text_BLD = text;
+    context.image_BLD = image;
+    context.modulation_BM6D = modulation;
+    return context;
   }
 };
 
@@ -56,8 +68,14 @@ struct CheckpointedBlock : torch::autograd::Function<CheckpointedBlock> {
 at::Tensor checkpointed_block(const BlockParameters& block, const WanTransformerConfig& config,
                               const at::Tensor& hidden_BND, const BlockContext& context) {
   const auto image = context.image_BLD.defined() ? std::optional(context.image_BLD) : std::nullopt;
+  auto saved = c10::make_intrusive<SavedContext>();
+  saved->block = &block;
+  saved->config = &config;
+  saved->context.rotary = context.rotary;
+  saved->context.regions = context.regions;
+  saved->context.streaming = context.streaming;
   return CheckpointedBlock::apply(hidden_BND, context.text_BLD, image, context.modulation_BM6D,
-                                  &block, &config, &context.rotary);
+                                  saved);
 }
 
 }  // namespace zoetrope

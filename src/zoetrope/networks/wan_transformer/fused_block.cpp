@@ -25,7 +25,10 @@ struct FusedBlockNode : torch::autograd::Function<FusedBlockNode> {
     at::AutoDispatchBelowADInplaceOrView below_autograd;
     BlockActivations activations;
     at::Tensor output = fused_block_forward(*saved->block, hidden, saved->context, activations);
-    if (saved->activations) *saved->activations = std::move(activations);
+    if (saved->activations) {
+      *saved->activations = std::move(activations);
+      saved->context.streaming = nullptr;  // its frames are among the activations
+    }
     ctx->saved_data["block"] = c10::IValue::make_capsule(saved);
     return output;
   }
@@ -90,9 +93,13 @@ at::Tensor fused_block(const FusedBlock& block, const at::Tensor& hidden_BND,
   saved->block = &block;
   saved->hidden = hidden_BND.detach().contiguous();
   saved->context = {
-      context.text_BLD.detach().contiguous(), context.last_text_count,
+      context.text_BLD.detach().contiguous(),
+      context.last_text_count,
       context.image_BLD.defined() ? context.image_BLD.detach().contiguous() : at::Tensor(),
-      context.modulation_BM6D.detach(), context.rotary};
+      context.modulation_BM6D.detach(),
+      context.rotary,
+      context.regions,
+      context.streaming};
   if (!recompute) saved->activations.emplace();
   const auto image = context.image_BLD.defined() ? std::optional(context.image_BLD) : std::nullopt;
   return FusedBlockNode::apply(hidden_BND, context.text_BLD, image, context.modulation_BM6D, saved);

@@ -3,6 +3,7 @@
 #include "zoetrope/kernels/column_sums.h"
 #include "zoetrope/kernels/gated_sum.h"
 #include "zoetrope/networks/wan_transformer/fused_block_passes.h"
+#include "zoetrope/networks/wan_transformer/fused_region_attention.h"
 
 namespace zoetrope {
 namespace {
@@ -173,7 +174,12 @@ class BackwardPass {
     const at::Tensor d_query = d_qkv.narrow(1, 0, width_);
     const at::Tensor d_key = d_qkv.narrow(1, width_, width_);
     const at::Tensor d_value = d_qkv.narrow(1, 2 * width_, width_);
-    attention_gradient(a_.self, d_attended, d_query, d_key, d_value);
+    if (a_.self.seen_keys.defined()) {
+      region_attention_backward(block_.config, context_, batch_, a_.self, d_attended,
+                                {d_query, d_key, d_value});
+    } else {
+      attention_gradient(a_.self, d_attended, d_query, d_key, d_value);
+    }
     const at::Tensor d_bias_q =
         heads_gradient(a_.self.query_norm, p_.self_norm_q, d_query, d_query);
     const at::Tensor d_bias_k = heads_gradient(a_.self.key_norm, p_.self_norm_k, d_key, d_key);

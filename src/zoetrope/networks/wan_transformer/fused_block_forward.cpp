@@ -2,6 +2,7 @@
 
 #include "zoetrope/kernels/gated_sum.h"
 #include "zoetrope/networks/wan_transformer/fused_block_passes.h"
+#include "zoetrope/networks/wan_transformer/fused_region_attention.h"
 
 namespace zoetrope {
 namespace {
@@ -106,15 +107,18 @@ class ForwardPass {
     a_.self.key_norm =
         norm_heads(a_.self_qkv.narrow(1, width_, width_), p_.self_norm_k, context_.rotary);
     a_.self.values = a_.self_qkv.narrow(1, 2 * width_, width_);
-    attend(a_.self);
+    if (context_.regions || context_.streaming) {
+      region_attention_forward(block_.config, context_, p_.index, batch_, a_.self);
+    } else {
+      attend(a_.self);
+    }
   }
 
   void cross_attention() {
     const at::Tensor query = project(block_.cross_q, a_.norm2.normed);
     a_.text.query_norm = norm_heads(query, p_.cross_norm_q, {});
-    a_.text_kv = project(block_.cross_kv, context_.text_BLD.view({-1, width_}));
     a_.text.last_key_count = context_.last_text_count;
-    attend_to_tokens(a_.text, a_.text_kv, p_.cross_norm_k);
+    attend_to_text();
     a_.attended = a_.text.out;
     if (!context_.image_BLD.defined()) return;
     a_.image.query_norm = a_.text.query_norm;
@@ -123,10 +127,31 @@ class ForwardPass {
     a_.attended = a_.text.out + a_.image.out;
   }
 
+  void attend_to_text() {
+    if (context_.text_key_values == nullptr) {
+      a_.text_kv = project(block_.cross_kv, context_.text_BLD.view({-1, width_}));
+      return attend_to_tokens(a_.text, a_.text_kv, p_.cross_norm_k);
+    }
+    TextKeyValues::Block& kept = context_.text_key_values->blocks[static_cast<size_t>(p_.index)];
+    if (!kept.values.defined()) {
+      const at::Tensor text_kv = project(block_.cross_kv, context_.text_BLD.view({-1, width_}));
+      const auto [key_norm, values] = keys_and_values(text_kv, p_.cross_norm_k);
+      kept = {key_norm.out.unflatten(0, {batch_, -1}), values.unflatten(0, {batch_, -1})};
+    }
+    a_.text.key_norm.out = kept.keys.flatten(0, 1);
+    a_.text.values = kept.values.flatten(0, 1);
+    attend(a_.text);
+  }
+
+  std::pair<kernels::RmsRope, at::Tensor> keys_and_values(const at::Tensor& key_values,
+                                                          const Parameter* norm_k) const {
+    return {norm_heads(key_values.narrow(1, 0, width_), norm_k, {}),
+            key_values.narrow(1, width_, width_)};
+  }
+
   void attend_to_tokens(AttentionActivations& attention, const at::Tensor& key_values,
                         const Parameter* norm_k) const {
-    attention.key_norm = norm_heads(key_values.narrow(1, 0, width_), norm_k, {});
-    attention.values = key_values.narrow(1, width_, width_);
+    std::tie(attention.key_norm, attention.values) = keys_and_values(key_values, norm_k);
     attend(attention);
   }
 

@@ -18,7 +18,14 @@ struct AttentionActivations {
   at::Tensor values;           ///< compute; rows may be slices
   at::Tensor out;              ///< compute [R, D]
   int64_t last_key_count = 1;  ///< as kernels::AttentionShape
-  at::Tensor log_sums;         ///< fp32 [B, heads, N]
+  at::Tensor log_sums;         ///< fp32 [B, heads, N], with regions one such part for each
+  /// Compute [B, L, D]: what queries see where that is not simply key_norm.out and values.
+  at::Tensor seen_keys, seen_values;
+};
+
+/// Gradients of the rows of queries, keys and values.
+struct AttentionRowGradients {
+  at::Tensor query, key, value;
 };
 
 struct BlockActivations {

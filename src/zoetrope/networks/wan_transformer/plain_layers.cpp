@@ -48,4 +48,23 @@ at::Tensor attention(const at::Tensor& q_BNHd, const at::Tensor& k_BLHd, const a
       .flatten(2);
 }
 
+at::Tensor region_attention(const at::Tensor& q_BNHd, const at::Tensor& k_BLHd,
+                            const at::Tensor& v_BLHd, const AttentionRegions& regions) {
+  std::vector<int64_t> sizes;
+  for (const AttentionRegion& region : regions) sizes.push_back(region.queries.size());
+  const std::vector<at::Tensor> queries = q_BNHd.split_with_sizes(sizes, 1);
+  std::vector<at::Tensor> attended;
+  for (size_t i = 0; i < regions.size(); ++i) {
+    attended.push_back(attention(queries[i], select_ranges(k_BLHd, regions[i].keys),
+                                 select_ranges(v_BLHd, regions[i].keys)));
+  }
+  return at::cat(attended, 1);
+}
+
+at::Tensor select_ranges(const at::Tensor& x, const std::vector<IndexRange>& ranges) {
+  std::vector<at::Tensor> parts;
+  for (const IndexRange& range : ranges) parts.push_back(x.narrow(1, range.begin, range.size()));
+  return parts.size() == 1 ? parts[0] : at::cat(parts, 1);
+}
+
 }  // namespace zoetrope

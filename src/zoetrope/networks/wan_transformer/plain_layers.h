@@ -5,6 +5,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "zoetrope/networks/wan_transformer/causal_attention.h"
+
 namespace zoetrope {
 
 /// LayerNorm over the last dimension in fp32, returned in x's type. `weight` and `bias` may be
@@ -28,5 +30,12 @@ at::Tensor add_gated(const at::Tensor& x_BND, const at::Tensor& branch_BND,
 /// Scaled dot-product attention without mask. q [B, N, heads, d], k and v [B, L, heads, d] -> [B,
 /// N, heads * d].
 at::Tensor attention(const at::Tensor& q_BNHd, const at::Tensor& k_BLHd, const at::Tensor& v_BLHd);
+
+/// The same where each region of queries sees its own keys. Nothing of the size N x L is made.
+at::Tensor region_attention(const at::Tensor& q_BNHd, const at::Tensor& k_BLHd,
+                            const at::Tensor& v_BLHd, const AttentionRegions& regions);
+
+/// The rows `ranges` of x along dimension 1, a view where there is one range.
+at::Tensor select_ranges(const at::Tensor& x, const std::vector<IndexRange>& ranges);
 
 }  // namespace zoetrope

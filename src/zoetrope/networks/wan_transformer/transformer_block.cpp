@@ -50,19 +50,31 @@ class PlainBlock {
     const at::Tensor k =
         norm_observed("attn1.norm_k", "attn1.to_k", block_.self_k, block_.self_norm_k, norm1_BND);
     const at::Tensor v = observe("attn1.to_v", linear(block_.self_v, norm1_BND));
-    const at::Tensor attended =
-        observe("attn1.attention", attention(apply_rotary(heads(q), context_.rotary),
-                                             apply_rotary(heads(k), context_.rotary), heads(v)));
+    const at::Tensor attended = observe(
+        "attn1.attention", attend(apply_rotary(heads(q), context_.rotary), heads(k), heads(v)));
     return observe("attn1.to_out.0", linear(block_.self_out, attended));
+  }
+
+  /// Rotated queries, keys that are not rotated yet.
+  at::Tensor attend(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) const {
+    StreamingPass* streaming = context_.streaming.get();
+    const at::Tensor keys =
+        streaming != nullptr && streaming->rotates_keys() ? k : apply_rotary(k, context_.rotary);
+    if (streaming != nullptr) {
+      const VisibleKeys visible = streaming->extend(block_.index, keys.flatten(2), v.flatten(2));
+      at::Tensor attended = attention(q, heads(visible.keys), heads(visible.values));
+      streaming->finish(block_.index);
+      return attended;
+    }
+    return context_.regions ? region_attention(q, keys, v, *context_.regions)
+                            : attention(q, keys, v);
   }
 
   at::Tensor cross_attention(const at::Tensor& norm2_BND) const {
     const at::Tensor& text = context_.text_BLD;
     const at::Tensor q = heads(norm_observed("attn2.norm_q", "attn2.to_q", block_.cross_q,
                                              block_.cross_norm_q, norm2_BND));
-    const at::Tensor k =
-        norm_observed("attn2.norm_k", "attn2.to_k", block_.cross_k, block_.cross_norm_k, text);
-    const at::Tensor v = observe("attn2.to_v", linear(block_.cross_v, text));
+    const auto [k, v] = text_keys_and_values(text);
     at::Tensor attended = observe("attn2.attention", attention(q, heads(k), heads(v)));
     if (context_.image_BLD.defined()) {
       const at::Tensor& image = context_.image_BLD;
@@ -72,6 +84,18 @@ class PlainBlock {
       attended = attended + attention(q, heads(image_k), heads(image_v));
     }
     return observe("attn2.to_out.0", linear(block_.cross_out, attended));
+  }
+
+  TextKeyValues::Block text_keys_and_values(const at::Tensor& text) const {
+    TextKeyValues::Block* kept = nullptr;
+    if (context_.text_key_values != nullptr)
+      kept = &context_.text_key_values->blocks[static_cast<size_t>(block_.index)];
+    if (kept != nullptr && kept->values.defined()) return *kept;
+    TextKeyValues::Block made = {
+        norm_observed("attn2.norm_k", "attn2.to_k", block_.cross_k, block_.cross_norm_k, text),
+        observe("attn2.to_v", linear(block_.cross_v, text))};
+    if (kept != nullptr) *kept = made;
+    return made;
   }
 
   at::Tensor norm_observed(const char* norm_name, const char* linear_name,
@@ -114,8 +138,8 @@ at::Tensor linear(const LinearParameters& parameters, const at::Tensor& x) {
 }
 
 BlockParameters::BlockParameters(const ParameterStore& parameters, const LoraAdapters* adapters,
-                                 const WanTransformerConfig& config, int64_t index)
-    : name(fmt::format("blocks.{}", index)) {
+                                 const WanTransformerConfig& config, int64_t block_index)
+    : name(fmt::format("blocks.{}", block_index)), index(block_index) {
   const auto tensor = [&](const std::string& suffix) {
     return &parameters.at(name + "." + suffix);
   };

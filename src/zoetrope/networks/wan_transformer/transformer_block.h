@@ -6,6 +6,8 @@
 #include "zoetrope/networks/lora/lora_adapters.h"
 #include "zoetrope/networks/wan_transformer/condition_embedding.h"
 #include "zoetrope/networks/wan_transformer/rotary_embedding.h"
+#include "zoetrope/networks/wan_transformer/streaming_pass.h"
+#include "zoetrope/networks/wan_transformer/text_key_values.h"
 
 namespace zoetrope {
 
@@ -17,6 +19,11 @@ struct BlockContext {
   at::Tensor image_BLD;        ///< projected image tokens, or undefined
   at::Tensor modulation_BM6D;  ///< of the timesteps, compute type
   RotaryTables rotary;
+  /// Which keys which queries of the self attention see; null means all of them.
+  std::shared_ptr<const AttentionRegions> regions = nullptr;
+  /// Frames of the past that the self attention sees, too; null means none.
+  std::shared_ptr<StreamingPass> streaming = nullptr;
+  TextKeyValues* text_key_values = nullptr;  ///< borrowed; null: made anew, with gradient
 };
 
 /// A linear layer's parameters, with its adapter if it has one.
@@ -37,9 +44,10 @@ at::Tensor linear(const LinearParameters& parameters, const at::Tensor& x);
 struct BlockParameters {
   /// `adapters` may be null.
   BlockParameters(const ParameterStore& parameters, const LoraAdapters* adapters,
-                  const WanTransformerConfig& config, int64_t index);
+                  const WanTransformerConfig& config, int64_t block_index);
 
   std::string name;  ///< `blocks.<index>`
+  int64_t index;
   const Parameter* scale_shift_table;
   LinearParameters self_q, self_k, self_v, self_out;
   const Parameter* self_norm_q;

@@ -1,6 +1,7 @@
 #include "zoetrope/networks/wan_transformer/wan_transformer.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/networks/wan_transformer/checkpointed_block.h"
@@ -39,22 +40,35 @@ at::Tensor WanTransformer::forward(const WanTransformerInputs& inputs) {
   const TokenGrid grid{hidden.size(2) / config_.patch_size[0],
                        hidden.size(3) / config_.patch_size[1],
                        hidden.size(4) / config_.patch_size[2]};
-  const at::Tensor timestep_BM =
+  at::Tensor timestep_BM =
       inputs.timestep.dim() == 1 ? inputs.timestep.unsqueeze(1) : inputs.timestep;
   TORCH_CHECK(grid.num_tokens() % timestep_BM.size(1) == 0 &&
                   (timestep_BM.size(1) == 1 || timestep_BM.size(1) == grid.frames ||
                    timestep_BM.size(1) == grid.num_tokens()),
               "WanTransformer: timestep must be [B], [B, T = ", grid.frames,
               "] or [B, N = ", grid.num_tokens(), "], but got ", inputs.timestep.sizes());
-  const TimeEmbedding time = embed_timesteps(parameters_, config_, timestep_BM, observer_);
+  const bool teacher_forcing = inputs.clean_BCTHW.defined();
+  at::Tensor tokens_BND = embed_patches(hidden);
+  if (teacher_forcing) {
+    tokens_BND = at::cat({embed_patches(inputs.clean_BCTHW), tokens_BND}, 1);
+    timestep_BM = timestep_BM.expand({-1, grid.frames});
+    timestep_BM = at::cat({at::zeros_like(timestep_BM), timestep_BM}, 1);
+  }
+  TimeEmbedding time = embed_timesteps(parameters_, config_, timestep_BM, observer_);
   BlockContext context;
-  embed_text_tokens(inputs.text_BLE, context);
+  embed_text_once(inputs, context);
   if (inputs.image_BLE.defined())
     context.image_BLD = embed_image(parameters_, inputs.image_BLE, observer_);
   context.modulation_BM6D = time.modulation_BM6D;
-  context.rotary = rotary_tables(grid);
-  const at::Tensor hidden_BND = run_blocks(embed_patches(hidden), context);
-  return output_head(hidden_BND, time.embedding_BMD, grid);
+  context.rotary = token_rotation(inputs, grid);
+  context.regions = inputs.regions;
+  context.streaming = inputs.streaming;
+  tokens_BND = run_blocks(tokens_BND, context);
+  if (teacher_forcing) {
+    tokens_BND = tokens_BND.narrow(1, grid.num_tokens(), grid.num_tokens());
+    time.embedding_BMD = time.embedding_BMD.narrow(1, grid.frames, grid.frames);
+  }
+  return output_head(tokens_BND, time.embedding_BMD, grid);
 }
 
 void WanTransformer::check_inputs(const WanTransformerInputs& inputs) const {
@@ -68,6 +82,12 @@ void WanTransformer::check_inputs(const WanTransformerInputs& inputs) const {
                 "WanTransformer: latent frames, rows and columns must be multiples of the patch ",
                 at::IntArrayRef(config_.patch_size), ", but got ", hidden.sizes());
   }
+  const at::Tensor& clean = inputs.clean_BCTHW;
+  TORCH_CHECK(!clean.defined() || clean.sizes() == hidden.sizes(),
+              "WanTransformer: the clean clip must be of hidden's shape ", hidden.sizes(),
+              ", but is ", clean.defined() ? clean.sizes() : at::IntArrayRef());
+  TORCH_CHECK(!inputs.streaming || (!inputs.regions && !clean.defined()),
+              "WanTransformer: a streaming pass has neither regions nor a clean clip");
   const int64_t batch = hidden.size(0);
   TORCH_CHECK(
       inputs.timestep.dim() >= 1 && inputs.timestep.dim() <= 2 && inputs.timestep.size(0) == batch,
@@ -103,13 +123,33 @@ at::Tensor WanTransformer::embed_patches(const at::Tensor& hidden_BCTHW) const {
       .to(at::kFloat);
 }
 
-bool WanTransformer::uses_fused_blocks() const {
-  return implementation_ == Implementation::kFastest && !fused_blocks_.empty() && !observer_;
+bool WanTransformer::uses_fused_blocks(const StreamingPass* streaming) const {
+  return implementation_ == Implementation::kFastest && !fused_blocks_.empty() && !observer_ &&
+         (streaming == nullptr || !streaming->rotates_keys());
 }
 
-void WanTransformer::embed_text_tokens(const at::Tensor& text_BLE, BlockContext& context) const {
+void WanTransformer::embed_text_once(const WanTransformerInputs& inputs,
+                                     BlockContext& context) const {
+  const at::Tensor& text_BLE = inputs.text_BLE;
+  const bool merge_padding = uses_fused_blocks(inputs.streaming.get()) && !text_BLE.requires_grad();
+  if (inputs.text_key_values == nullptr || at::GradMode::is_enabled())
+    return embed_text_tokens(text_BLE, merge_padding, context);
+  TextKeyValues& kept = *inputs.text_key_values;
+  if (!kept.is_of(text_BLE, merge_padding)) {
+    embed_text_tokens(text_BLE, merge_padding, context);
+    kept = {text_BLE,         text_BLE._version(),     merge_padding,
+            context.text_BLD, context.last_text_count, {}};
+    kept.blocks.resize(blocks_.size());
+  }
+  context.text_BLD = kept.text_BLD;
+  context.last_text_count = kept.last_text_count;
+  context.text_key_values = &kept;
+}
+
+void WanTransformer::embed_text_tokens(const at::Tensor& text_BLE, bool merge_padding,
+                                       BlockContext& context) const {
   at::Tensor tokens = text_BLE;
-  if (uses_fused_blocks() && !text_BLE.requires_grad()) {
+  if (merge_padding) {
     // A prompt is padded with zeros to 512 tokens, which are all embedded alike and attended to:
     // one of them is computed and counted as often as it occurs.
     tokens = text_BLE.contiguous();
@@ -125,7 +165,7 @@ void WanTransformer::embed_text_tokens(const at::Tensor& text_BLE, BlockContext&
 at::Tensor WanTransformer::run_blocks(at::Tensor hidden_BND, const BlockContext& context) {
   const bool recompute =
       checkpointing_ == Checkpointing::kFull && at::GradMode::is_enabled() && !observer_;
-  const bool fused = uses_fused_blocks();
+  const bool fused = uses_fused_blocks(context.streaming.get());
   const bool train_adapters = adapters_ != nullptr && at::GradMode::is_enabled();
   if (train_adapters) adapters_->expect_gradients();
   for (size_t i = 0; i < blocks_.size(); ++i) {
@@ -160,6 +200,20 @@ at::Tensor WanTransformer::output_head(const at::Tensor& hidden_BND, const at::T
       .permute({0, 7, 1, 4, 2, 5, 3, 6})
       .reshape({-1, config_.out_channels, grid.frames * frames, grid.rows * rows,
                 grid.columns * columns});
+}
+
+RotaryTables WanTransformer::token_rotation(const WanTransformerInputs& inputs, TokenGrid grid) {
+  if (inputs.streaming) {
+    if (inputs.streaming->rotates_keys()) {
+      TokenGrid window = grid;
+      window.frames = inputs.streaming->num_visible_frames();
+      inputs.streaming->set_key_rotation(rotary_tables(window), config_.num_attention_heads);
+    }
+    grid.start_frame = inputs.streaming->first_position();
+  }
+  const RotaryTables& tables = rotary_tables(grid);
+  if (!inputs.clean_BCTHW.defined()) return tables;
+  return {at::cat({tables.cos, tables.cos}), at::cat({tables.sin, tables.sin})};
 }
 
 const RotaryTables& WanTransformer::rotary_tables(const TokenGrid& grid) {

@@ -22,6 +22,14 @@ struct WanTransformerInputs {
       text_BLE;  ///< text encoder output [B, L, text_dim]; zero rows are attended to like any other
   at::Tensor image_BLE;  ///< image encoder output [B, L, image_dim]; required with the image
                          ///< branch, else undefined
+  /// Which keys which queries see, in tokens of [clean | hidden]; null means all. Not beside
+  /// `streaming`.
+  std::shared_ptr<const AttentionRegions> regions = nullptr;
+  /// Teacher forcing: the clip without noise, as [B, C, T, H, W] in front of `hidden`; or
+  /// undefined.
+  at::Tensor clean_BCTHW = {};
+  std::shared_ptr<StreamingPass> streaming = nullptr;  ///< frames of the past; null means none
+  TextKeyValues* text_key_values = nullptr;  ///< borrowed; used where grad mode is off; or null
 };
 
 enum class Checkpointing {
@@ -68,8 +76,11 @@ class WanTransformer {
   void build_blocks();
   void check_inputs(const WanTransformerInputs& inputs) const;
   at::Tensor embed_patches(const at::Tensor& hidden_BCTHW) const;
-  bool uses_fused_blocks() const;
-  void embed_text_tokens(const at::Tensor& text_BLE, BlockContext& context) const;
+  bool uses_fused_blocks(const StreamingPass* streaming) const;
+  void embed_text_tokens(const at::Tensor& text_BLE, bool merge_padding,
+                         BlockContext& context) const;
+  void embed_text_once(const WanTransformerInputs& inputs, BlockContext& context) const;
+  RotaryTables token_rotation(const WanTransformerInputs& inputs, TokenGrid grid);
   at::Tensor run_blocks(at::Tensor hidden_BND, const BlockContext& context);
   at::Tensor output_head(const at::Tensor& hidden_BND, const at::Tensor& time_BMD,
                          const TokenGrid& grid) const;

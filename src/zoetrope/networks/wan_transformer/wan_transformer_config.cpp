@@ -14,6 +14,7 @@ namespace zoetrope {
 namespace {
 
 constexpr const char* kClassName = "WanTransformer3DModel";
+constexpr const char* kCausalClassName = "CausalWanTransformer3DModel";
 constexpr const char* kDiffusersVersion = "0.42.1";
 constexpr const char* kQkNorm = "rms_norm_across_heads";
 
@@ -63,6 +64,28 @@ class ConfigReader {
     if (!good) fault(key, "must be three positive integers");
   }
 
+  /// An integer of at least `minimum` that is not 0 unless `minimum` is.
+  void optional_integer(const std::string& key, int64_t minimum, std::optional<int64_t>& value) {
+    if (!present(key, false) || json_.at(key).is_null()) return;
+    const nlohmann::json& entry = json_.at(key);
+    if (!entry.is_number_integer() || entry.get<int64_t>() < minimum ||
+        (minimum != 0 && entry.get<int64_t>() == 0)) {
+      return fault(key, minimum < 0 ? "must be -1 or a positive integer"
+                                    : fmt::format("must be an integer of at least {}", minimum));
+    }
+    value = entry.get<int64_t>();
+  }
+
+  /// One of `choices`.
+  void optional_choice(const std::string& key, const std::vector<std::string>& choices,
+                       std::optional<std::string>& value) {
+    if (!present(key, false) || json_.at(key).is_null()) return;
+    const nlohmann::json& entry = json_.at(key);
+    if (!entry.is_string() || std::find(choices.begin(), choices.end(), entry) == choices.end())
+      return fault(key, fmt::format("must be one of {}", fmt::join(choices, ", ")));
+    value = entry.get<std::string>();
+  }
+
   /// `key` may only be absent or equal to `supported`.
   void only(const std::string& key, const nlohmann::json& supported) {
     if (!present(key, false) || json_.at(key) == supported) return;
@@ -107,7 +130,9 @@ WanTransformerConfig parse_wan_transformer_config(const nlohmann::json& json,
     fail<CheckpointError>("{}: must be a JSON object, but is {}", where, json.type_name());
   WanTransformerConfig config;
   ConfigReader reader(json);
-  reader.only("_class_name", kClassName);
+  std::optional<std::string> class_name;
+  reader.optional_choice("_class_name", {kClassName, kCausalClassName}, class_name);
+  config.is_causal = class_name == kCausalClassName;
   reader.patch("patch_size", config.patch_size);
   reader.positive("num_attention_heads", config.num_attention_heads, true);
   reader.positive("attention_head_dim", config.attention_head_dim, true);
@@ -124,6 +149,12 @@ WanTransformerConfig parse_wan_transformer_config(const nlohmann::json& json,
   reader.optional_positive("added_kv_proj_dim", config.added_kv_proj_dim);
   reader.positive("rope_max_seq_len", config.rope_max_seq_len, false);
   reader.only("pos_embed_seq_len", nullptr);
+  reader.optional_integer("local_attn_size", -1, config.local_attn_size);
+  reader.optional_integer("sink_size", 0, config.sink_size);
+  reader.optional_integer("num_frames_per_block", 1, config.num_frames_per_block);
+  reader.optional_integer("sliding_window_num_frames", 1, config.sliding_window_num_frames);
+  reader.optional_choice("rope_cache_policy", {"absolute", "relativistic"},
+                         config.rope_cache_policy);
   reader.refuse_unknown_keys();
   if (config.attention_head_dim % 2 != 0) reader.fault("attention_head_dim", "must be even");
   if (config.freq_dim % 2 != 0) reader.fault("freq_dim", "must be even");
@@ -147,24 +178,33 @@ nlohmann::ordered_json to_json(const WanTransformerConfig& config) {
   const auto optional = [](const std::optional<int64_t>& value) {
     return value ? nlohmann::ordered_json(*value) : nlohmann::ordered_json(nullptr);
   };
-  return {{"_class_name", kClassName},
-          {"_diffusers_version", kDiffusersVersion},
-          {"added_kv_proj_dim", optional(config.added_kv_proj_dim)},
-          {"attention_head_dim", config.attention_head_dim},
-          {"cross_attn_norm", config.cross_attn_norm},
-          {"eps", config.eps},
-          {"ffn_dim", config.ffn_dim},
-          {"freq_dim", config.freq_dim},
-          {"image_dim", optional(config.image_dim)},
-          {"in_channels", config.in_channels},
-          {"num_attention_heads", config.num_attention_heads},
-          {"num_layers", config.num_layers},
-          {"out_channels", config.out_channels},
-          {"patch_size", config.patch_size},
-          {"pos_embed_seq_len", nullptr},
-          {"qk_norm", kQkNorm},
-          {"rope_max_seq_len", config.rope_max_seq_len},
-          {"text_dim", config.text_dim}};
+  nlohmann::ordered_json json = {{"_class_name", config.is_causal ? kCausalClassName : kClassName},
+                                 {"_diffusers_version", kDiffusersVersion},
+                                 {"added_kv_proj_dim", optional(config.added_kv_proj_dim)},
+                                 {"attention_head_dim", config.attention_head_dim},
+                                 {"cross_attn_norm", config.cross_attn_norm},
+                                 {"eps", config.eps},
+                                 {"ffn_dim", config.ffn_dim},
+                                 {"freq_dim", config.freq_dim},
+                                 {"image_dim", optional(config.image_dim)},
+                                 {"in_channels", config.in_channels},
+                                 {"num_attention_heads", config.num_attention_heads},
+                                 {"num_layers", config.num_layers},
+                                 {"out_channels", config.out_channels},
+                                 {"patch_size", config.patch_size},
+                                 {"pos_embed_seq_len", nullptr},
+                                 {"qk_norm", kQkNorm},
+                                 {"rope_max_seq_len", config.rope_max_seq_len},
+                                 {"text_dim", config.text_dim}};
+  const auto add = [&](const char* key, const auto& value) {
+    if (value) json[key] = *value;
+  };
+  add("local_attn_size", config.local_attn_size);
+  add("sink_size", config.sink_size);
+  add("num_frames_per_block", config.num_frames_per_block);
+  add("sliding_window_num_frames", config.sliding_window_num_frames);
+  add("rope_cache_policy", config.rope_cache_policy);
+  return json;
 }
 
 }  // namespace zoetrope

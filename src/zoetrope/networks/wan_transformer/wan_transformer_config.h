@@ -1,6 +1,7 @@
 // The shape of a Wan 2.1 transformer, as `transformer/config.json` of a Diffusers folder states it.
 // Knows no tensors. Source: diffusers, models/transformers/transformer_wan.py
-// (WanTransformer3DModel's registered config).
+// (WanTransformer3DModel's registered config); FastVideo, configs/models/dits/wanvideo.py (causal
+// keys).
 #pragma once
 
 #include <array>
@@ -29,6 +30,14 @@ struct WanTransformerConfig {
   std::optional<int64_t>
       added_kv_proj_dim;  ///< input width of the image keys and values (the model's own width)
   int64_t rope_max_seq_len = 1024;  ///< most positions on one axis
+
+  /// FastVideo's CausalWanTransformer3DModel: the same network with causal attention.
+  bool is_causal = false;
+  std::optional<int64_t> local_attn_size;  ///< latent frames, sinks included; -1 is unbounded
+  std::optional<int64_t> sink_size;        ///< latent frames
+  std::optional<int64_t> num_frames_per_block;
+  std::optional<int64_t> sliding_window_num_frames;  ///< held when local_attn_size is unbounded
+  std::optional<std::string> rope_cache_policy;      ///< `absolute` or `relativistic`
 
   int64_t width() const { return num_attention_heads * attention_head_dim; }
   int64_t patch_elements() const { return patch_size[0] * patch_size[1] * patch_size[2]; }

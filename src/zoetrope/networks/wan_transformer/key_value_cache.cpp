@@ -1,0 +1,156 @@
+#include "zoetrope/networks/wan_transformer/key_value_cache.h"
+
+#include <algorithm>
+
+#include <ATen/ATen.h>
+
+#include "zoetrope/base/error.h"
+#include "zoetrope/networks/wan_transformer/plain_layers.h"
+
+namespace zoetrope {
+namespace {
+
+bool overlap(const std::vector<IndexRange>& a, const std::vector<IndexRange>& b) {
+  for (const IndexRange& x : a) {
+    for (const IndexRange& y : b) {
+      if (x.begin < y.end && y.begin < x.end) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+KeyValueCache::KeyValueCache(std::string name, const WanTransformerConfig& config,
+                             const CausalAttention& attention, int64_t max_frames)
+    : name_(std::move(name)),
+      config_(config),
+      attention_(attention),
+      capacity_(attention.local_attn_size.value_or(max_frames)) {
+  attention_.check();
+  if (capacity_ < 1)
+    fail(
+        "{}: must have room for at least 1 frame, but local_attn_size is unbounded and the number "
+        "of frames is {}",
+        name_, max_frames);
+  if (!attention_.local_attn_size) attention_.sink_size = 0;  // nothing ever leaves the window
+}
+
+void KeyValueCache::clear() {
+  text_ = {};
+  end_frame_ = 0;
+  in_use_ = false;
+  in_pass_ = false;
+}
+
+CachedBlock KeyValueCache::held(int64_t block) const {
+  if (end_frame_ == 0) return {};
+  const CacheLayout layout{capacity_, attention_.sink_size};
+  std::vector<IndexRange> tokens;
+  for (const IndexRange& frames : visible_frames(attention_, end_frame_)) {
+    for (const IndexRange& slots : layout.slots(frames))
+      tokens.push_back(
+          {slots.begin * clip_.rows * clip_.columns, slots.end * clip_.rows * clip_.columns});
+  }
+  const CachedBlock& cached = blocks_[static_cast<size_t>(block)];
+  return {select_ranges(cached.keys, tokens), select_ranges(cached.values, tokens)};
+}
+
+int64_t KeyValueCache::bytes_per_frame(const CacheClip& clip, at::ScalarType dtype) const {
+  return 2 * config_.num_layers * clip.batch * clip.rows * clip.columns * config_.width() *
+         static_cast<int64_t>(c10::elementSize(dtype));
+}
+
+void KeyValueCache::check_clip(const CacheClip& clip) const {
+  if (in_pass_) fail("{}: the pass before must have ended, but it failed; clear the cache", name_);
+  if (!in_use_ || clip == clip_) return;
+  fail(
+      "{}: was made for batch {} of {} x {} tokens per frame and must be cleared before another "
+      "clip, but got batch {} of {} x {} tokens",
+      name_, clip_.batch, clip_.rows, clip_.columns, clip.batch, clip.rows, clip.columns);
+}
+
+void KeyValueCache::check_frames(const IndexRange& frames) const {
+  if (frames.begin < 0 || frames.size() < 1)
+    fail("{}: frames must be at or after 0, at least one, but are [{}, {})", name_, frames.begin,
+         frames.end);
+  if (frames.begin > end_frame_)
+    fail("{}: holds frames up to {}, so the next ones must start there or before, but start at {}",
+         name_, end_frame_, frames.begin);
+  const bool moves = frames.end > capacity_;
+  if (moves && !attention_.local_attn_size) {
+    fail(
+        "{}: has room for {} frames because local_attn_size is unbounded, but frame {} was asked "
+        "for; set local_attn_size for longer rollouts",
+        name_, capacity_, frames.end - 1);
+  }
+  const int64_t window = capacity_ - attention_.sink_size;
+  if (moves && frames.size() > window) {
+    fail("{}: a chunk must fit into the {} frames of the window beside {} sinks, but has {} frames",
+         name_, window, attention_.sink_size, frames.size());
+  }
+  if (end_frame_ > capacity_ && frames.end < end_frame_) {
+    fail(
+        "{}: frames before {} have left the window of {} frames, so a pass must reach frame {}, "
+        "but "
+        "ends before {}; clear the cache to start again",
+        name_, end_frame_ - window, capacity_, end_frame_ - 1, frames.end);
+  }
+}
+
+void KeyValueCache::allocate(const CacheClip& clip, const at::TensorOptions& options) {
+  const std::vector<int64_t> shape = {clip.batch, capacity_ * clip.rows * clip.columns,
+                                      config_.width()};
+  clip_ = clip;
+  in_use_ = true;
+  const bool fits = !blocks_.empty() && blocks_[0].keys.sizes() == at::IntArrayRef(shape) &&
+                    blocks_[0].keys.options().type_equal(options) &&
+                    blocks_[0].keys.device() == options.device();
+  if (fits) return;
+  blocks_.clear();
+  for (int64_t i = 0; i < config_.num_layers; ++i)
+    blocks_.push_back({at::empty(shape, options), at::empty(shape, options)});
+}
+
+bool KeyValueCache::holds(int64_t slot) const {
+  return slot < std::min(end_frame_, capacity_);
+}
+
+void KeyValueCache::protect_readers(const std::vector<IndexRange>& slots) {
+  for (const auto& weak : readers_) {
+    const std::shared_ptr<StreamingPass> reader = weak.lock();
+    if (reader && overlap(reader->context_slots(), slots)) reader->keep_context();
+  }
+}
+
+std::shared_ptr<StreamingPass> KeyValueCache::begin_pass(const CacheClip& clip,
+                                                         const IndexRange& frames,
+                                                         StreamingMode mode,
+                                                         const at::TensorOptions& options) {
+  check_clip(clip);
+  check_frames(frames);
+  if (!in_use_) allocate(clip, options);
+  StreamingPass::Options pass_options{.mode = mode,
+                                      .frames = frames,
+                                      .overwrites = false,
+                                      .layout = {capacity_, attention_.sink_size},
+                                      .rotary_policy = attention_.rotary_policy,
+                                      .tokens_per_frame = clip.rows * clip.columns};
+  const std::vector<IndexRange> slots = pass_options.layout.slots(frames);
+  for (const IndexRange& range : slots)
+    pass_options.overwrites = pass_options.overwrites || holds(range.begin);
+  auto pass = std::make_shared<StreamingPass>(pass_options, blocks_);
+  std::erase_if(readers_, [](const auto& reader) { return reader.expired(); });
+  const bool puts_back = mode == StreamingMode::kRead && pass_options.overwrites;
+  if (mode != StreamingMode::kDifferentiable && !puts_back) protect_readers(slots);
+  if (mode == StreamingMode::kDifferentiable) readers_.push_back(pass);
+  in_pass_ = true;
+  return pass;
+}
+
+void KeyValueCache::end_pass(const StreamingPass& pass) {
+  in_pass_ = false;
+  if (pass.mode() == StreamingMode::kStore) end_frame_ = pass.frames().end;
+}
+
+}  // namespace zoetrope

@@ -1,0 +1,75 @@
+// Keys and values of the frames that a streaming Wan transformer has committed: memory for the
+// whole attention window is taken once, the sinks stay in front and the other frames follow each
+// other in a ring, so that nothing is ever moved. Attention does not depend on the order of keys.
+// Knows no weights. Source: Self-Forcing (Huang et al., 2506.08009), rolling key-value cache.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "zoetrope/networks/wan_transformer/streaming_pass.h"
+#include "zoetrope/networks/wan_transformer/text_key_values.h"
+
+namespace zoetrope {
+
+/// What the frames of one rollout have in common.
+struct CacheClip {
+  int64_t batch = 0;
+  int64_t rows = 0;  ///< of tokens
+  int64_t columns = 0;
+
+  bool operator==(const CacheClip&) const = default;
+};
+
+class KeyValueCache {
+ public:
+  /// Room for attention.local_attn_size frames, or without one for `max_frames`; memory is taken by
+  /// the first pass. `name` is for messages. Throws Error as CausalAttention::check and when
+  /// neither is given.
+  KeyValueCache(std::string name, const WanTransformerConfig& config,
+                const CausalAttention& attention, int64_t max_frames);
+
+  /// Forgets frames, text and clip; memory is kept and used again where the next clip allows it.
+  void clear();
+
+  const CausalAttention& attention() const { return attention_; }
+  int64_t capacity_frames() const { return capacity_; }
+  /// One past the last committed frame.
+  int64_t end_frame() const { return end_frame_; }
+  /// Keys and values of a block that later chunks may see: [B, L, D], sinks, then by frame.
+  CachedBlock held(int64_t block) const;
+  /// Bytes held for one frame of `clip` in all blocks together.
+  int64_t bytes_per_frame(const CacheClip& clip, at::ScalarType dtype) const;
+  /// Projected text and the cross attention's keys and values, kept for as long as the text stays.
+  TextKeyValues& text() { return text_; }
+
+  /// Begins a pass over frames [start, start + num_frames). Throws Error when the cache was made
+  /// for another clip, when frames before `start` are missing or no longer held, or when the frames
+  /// do not fit.
+  std::shared_ptr<StreamingPass> begin_pass(const CacheClip& clip, const IndexRange& frames,
+                                            StreamingMode mode, const at::TensorOptions& options);
+  /// Ends the pass that begin_pass returned last; a storing pass commits its frames.
+  void end_pass(const StreamingPass& pass);
+
+ private:
+  void check_clip(const CacheClip& clip) const;
+  void check_frames(const IndexRange& frames) const;
+  void allocate(const CacheClip& clip, const at::TensorOptions& options);
+  bool holds(int64_t slot) const;
+  void protect_readers(const std::vector<IndexRange>& slots);
+
+  std::string name_;
+  WanTransformerConfig config_;
+  CausalAttention attention_;
+  int64_t capacity_;
+  CacheClip clip_;
+  std::vector<CachedBlock> blocks_;
+  std::vector<std::weak_ptr<StreamingPass>> readers_;  ///< passes whose gradient may still come
+  TextKeyValues text_;
+  int64_t end_frame_ = 0;
+  bool in_use_ = false;   ///< frames or text are held for clip_
+  bool in_pass_ = false;  ///< a pass began and has not ended
+};
+
+}  // namespace zoetrope

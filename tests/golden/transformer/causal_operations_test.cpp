@@ -1,0 +1,226 @@
+// Block-causal passes over whole clips and chunk-by-chunk streaming against recordings of
+// FastVideo's causal network.
+#include <fmt/format.h>
+
+#include "recorded_names.h"
+#include "transformer_case.h"
+#include "zoetrope/networks/wan_transformer/causal_forward.h"
+
+namespace zoetrope::test {
+namespace {
+
+constexpr double kTolerance = 1e-5;
+constexpr int64_t kTextTokens = 512;
+
+/// A recorded network and attention, as its description states them.
+struct CausalCase {
+  CausalCase(const GoldenCase& golden, const nlohmann::json& description)
+      : network(load_transformer(golden.folder().parent_path() /
+                                     description.at("model").get<std::string>() / "transformer",
+                                 {})) {
+    WanTransformerConfig config = network->config();
+    const nlohmann::json settings = description.value("config_overrides", description);
+    config.local_attn_size = settings.at("local_attn_size").get<int64_t>();
+    config.sink_size = settings.value("sink_size", 0);
+    if (settings.contains("rope_cache_policy"))
+      config.rope_cache_policy = settings.at("rope_cache_policy").get<std::string>();
+    attention = causal_attention_of(config, description.at("num_frames_per_block").get<int64_t>());
+    const at::Tensor live = golden.tensor("text_live");
+    text = at::constant_pad_nd(live, {0, 0, 0, kTextTokens - live.size(1)});
+  }
+
+  std::unique_ptr<WanTransformer> network;
+  CausalAttention attention;
+  at::Tensor text;
+};
+
+bool is_causal_wan(const GoldenCase& golden, const nlohmann::json& description) {
+  if (!description.contains("num_frames_per_block") || !description.contains("model")) return false;
+  std::ifstream file(golden.folder().parent_path() / description.at("model").get<std::string>() /
+                     "transformer" / "config.json");
+  const auto config = nlohmann::json::parse(file, nullptr, false);
+  return config.is_object() && config.value("_class_name", "") == "WanTransformer3DModel" &&
+         !config.contains("r_embedder");
+}
+
+bool is_masked(const GoldenCase& golden, const std::string& name,
+               const nlohmann::json& description) {
+  return golden.contains(name + ".frame_mask") && is_causal_wan(golden, description);
+}
+
+bool is_streamed(const GoldenCase& golden, const nlohmann::json& description) {
+  return description.contains("calls") && is_causal_wan(golden, description);
+}
+
+template <class Accepts>
+std::vector<std::filesystem::path> folders_with(Accepts accepts) {
+  return golden_folders_where(golden_root(), [&](const GoldenCase& golden) {
+    if (!golden.json().contains("cases")) return false;
+    for (const auto& [name, description] : golden.json().at("cases").items()) {
+      if (accepts(golden, name, description)) return true;
+    }
+    return false;
+  });
+}
+
+class MaskedPasses : public testing::TestWithParam<std::filesystem::path> {
+ protected:
+  /// Calls `check(name, case, inputs)` for every masked case of the folder.
+  template <class Check>
+  void for_each_case(Check check) const {
+    for (const auto& [name, description] : golden_.json().at("cases").items()) {
+      if (!is_masked(golden_, name, description)) continue;
+      SCOPED_TRACE(name);
+      CausalCase recorded(golden_, description);
+      WanTransformerInputs inputs;
+      inputs.hidden_BCTHW = golden_.tensor(name + ".in.hidden_states");
+      inputs.timestep = golden_.tensor(name + ".in.timestep");
+      inputs.text_BLE = recorded.text;
+      check(name, recorded, inputs);
+    }
+  }
+
+  /// Frames whose output does not depend on the reference's defect: in a clip whose last block is
+  /// cut, the frames of that block also attend to padding there.
+  int64_t num_sound_frames(const std::string& name) const {
+    const auto& description = golden_.json().at("cases").at(name);
+    const auto frames = description.at("T").get<int64_t>();
+    if (description.at("real_tokens_attend_to_padding").get<int64_t>() == 0) return frames;
+    return frames - frames % description.at("num_frames_per_block").get<int64_t>();
+  }
+
+  void expect_output(const std::string& name, const at::Tensor& output) const {
+    const int64_t frames = num_sound_frames(name);
+    EXPECT_TENSOR_CLOSE(output.narrow(2, 0, frames),
+                        golden_.tensor(name + ".out").narrow(2, 0, frames), kTolerance);
+  }
+
+  GoldenCase golden_{GetParam()};
+};
+
+TEST_P(MaskedPasses, FramesSeeWhatTheyDidThere) {
+  for_each_case(
+      [&](const std::string& name, const CausalCase& recorded, const WanTransformerInputs& inputs) {
+        const at::Tensor expected = golden_.tensor(name + ".frame_mask").to(at::kBool);
+        at::Tensor mask = at::zeros_like(expected);
+        for (const AttentionRegion& region :
+             block_causal_regions(recorded.attention, inputs.hidden_BCTHW.size(2), 1)) {
+          for (const IndexRange& keys : region.keys)
+            mask.narrow(0, region.queries.begin, region.queries.size())
+                .narrow(1, keys.begin, keys.size())
+                .fill_(true);
+        }
+        EXPECT_TRUE(at::equal(mask, expected)) << mask << expected;
+      });
+}
+
+TEST_P(MaskedPasses, Operations) {
+  size_t num_compared = 0;
+  for_each_case(
+      [&](const std::string& name, const CausalCase& recorded, const WanTransformerInputs& inputs) {
+        recorded.network->set_observer(
+            [&, prefix = name + "."](const std::string& path, const at::Tensor& value) {
+              const std::string key = prefix + recorded_name(path);
+              if (!golden_.contains(key)) return;
+              const at::Tensor expected = golden_.tensor(key);
+              EXPECT_TENSOR_CLOSE(as_recorded(value, expected), expected, kTolerance) << key;
+              ++num_compared;
+            });
+        expect_output(name, block_causal_forward(*recorded.network, inputs, recorded.attention));
+      });
+  EXPECT_GE(num_compared, 25U);
+}
+
+TEST_P(MaskedPasses, FusedOutputs) {
+  for_each_case(
+      [&](const std::string& name, const CausalCase& recorded, const WanTransformerInputs& inputs) {
+        expect_output(name, block_causal_forward(*recorded.network, inputs, recorded.attention));
+      });
+}
+
+class StreamedPasses : public testing::TestWithParam<std::filesystem::path> {
+ protected:
+  static void expect_sums(const at::Tensor& held, const nlohmann::json& sums) {
+    const at::Tensor value = held.to(at::kDouble);
+    const auto scale = sums.at("abssum").get<double>();
+    EXPECT_NEAR(value.sum().item<double>(), sums.at("sum").get<double>(), kTolerance * scale);
+    EXPECT_NEAR(value.abs().sum().item<double>(), scale, kTolerance * scale);
+    EXPECT_NEAR(value.square().sum().item<double>(), sums.at("sq").get<double>(),
+                kTolerance * sums.at("sq").get<double>());
+  }
+
+  void expect_cache(const std::string& name, const nlohmann::json& call,
+                    const KeyValueCache& cache) const {
+    const nlohmann::json& layers = call.at("cache_after").at("kv_cache");
+    for (size_t i = 0; i < layers.size(); ++i) {
+      const CachedBlock held = cache.held(static_cast<int64_t>(i));
+      EXPECT_EQ(held.keys.size(1), layers[i].at("local_end_index").get<int64_t>());
+      expect_sums(held.keys, layers[i].at("k"));
+      expect_sums(held.values, layers[i].at("v"));
+      const std::string key =
+          fmt::format("{}.cache_f{}.kv_cache.{}.", name, call.at("start").get<int64_t>(), i);
+      if (!golden_.contains(key + "k_live")) continue;
+      EXPECT_TENSOR_CLOSE(held.keys, golden_.tensor(key + "k_live").flatten(2), kTolerance);
+      EXPECT_TENSOR_CLOSE(held.values, golden_.tensor(key + "v_live").flatten(2), kTolerance);
+    }
+  }
+
+  void replay(Implementation implementation) const {
+    for (const auto& [name, description] : golden_.json().at("cases").items()) {
+      if (!is_streamed(golden_, description)) continue;
+      SCOPED_TRACE(name);
+      CausalCase recorded(golden_, description);
+      recorded.network->set_implementation(implementation);
+      KeyValueCache cache(name, recorded.network->config(), recorded.attention,
+                          description.at("T").get<int64_t>());
+      for (const nlohmann::json& call : description.at("calls"))
+        replay(name, call, recorded, cache);
+    }
+  }
+
+  void replay(const std::string& name, const nlohmann::json& call, CausalCase& recorded,
+              KeyValueCache& cache) const {
+    at::NoGradGuard no_grad;
+    const auto start = call.at("start").get<int64_t>();
+    const int64_t frames = call.at("end").get<int64_t>() - start;
+    const at::Tensor chunk_BTCHW = call.contains("in")
+                                       ? golden_.tensor(call.at("in").get<std::string>())
+                                       : golden_.tensor(name + ".noise").narrow(1, start, frames);
+    WanTransformerInputs inputs;
+    inputs.hidden_BCTHW = chunk_BTCHW.transpose(1, 2);
+    inputs.timestep = at::full({1, frames}, call.at("t").get<double>());
+    inputs.text_BLE = recorded.text;
+    const auto store = call.at("store_kv").get<bool>();
+    const at::Tensor out_BTCHW =
+        streaming_forward(*recorded.network, inputs, cache, {start, store}).transpose(1, 2);
+    if (call.contains("out")) {
+      const auto key = call.at("out").get<std::string>();
+      EXPECT_TENSOR_CLOSE(out_BTCHW, golden_.tensor(key), kTolerance) << key;
+    }
+    if (call.contains("cache_after")) expect_cache(name, call, cache);
+  }
+
+  GoldenCase golden_{GetParam()};
+};
+
+TEST_P(StreamedPasses, PlainOutputsAndCache) {
+  replay(Implementation::kPlain);
+}
+TEST_P(StreamedPasses, FusedOutputsAndCache) {
+  replay(Implementation::kFastest);
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(MaskedPasses);
+INSTANTIATE_TEST_SUITE_P(Cases, MaskedPasses, testing::ValuesIn(folders_with(is_masked)),
+                         golden_test_name);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(StreamedPasses);
+INSTANTIATE_TEST_SUITE_P(Cases, StreamedPasses,
+                         testing::ValuesIn(folders_with([](const GoldenCase& golden,
+                                                           const std::string& /*name*/,
+                                                           const nlohmann::json& description) {
+                           return is_streamed(golden, description);
+                         })),
+                         golden_test_name);
+
+}  // namespace
+}  // namespace zoetrope::test
