@@ -9,12 +9,11 @@
 #include <ATen/ATen.h>
 #include <fcntl.h>
 #include <nlohmann/json.hpp>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/file.h"
+#include "zoetrope/base/mapped_file.h"
 #include "zoetrope/tensor/dtype.h"
 
 namespace zoetrope {
@@ -26,36 +25,14 @@ using nlohmann::json;
 constexpr uint64_t kHeaderLengthBytes = 8;
 constexpr uint64_t kMaxHeaderBytes = 100'000'000;  // the limit of the reference implementation
 
-struct MappedBytes {
-  std::shared_ptr<void> map;
-  uint64_t size = 0;
-};
-
-MappedBytes map_file(const fs::path& path) {
+MappedFile map_file(const fs::path& path) {
   if (fs::is_directory(path))
     fail<CheckpointError>("{}: must be a safetensors file, but is a folder", path.string());
-  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) {
-    fail<CheckpointError>("{}: must be a readable safetensors file, but cannot be opened: {}",
-                          path.string(), std::strerror(errno));
-  }
-  struct stat status {};
-  const bool known = fstat(descriptor, &status) == 0;
-  const auto size = static_cast<uint64_t>(status.st_size);
-  if (!known || size < kHeaderLengthBytes) {
-    close(descriptor);
+  MappedFile file(path);
+  if (file.size() < kHeaderLengthBytes)
     fail<CheckpointError>("{}: must hold at least the {} bytes of a header length, but has {}",
-                          path.string(), kHeaderLengthBytes, size);
-  }
-  // Private and writable: LibTorch has no read-only tensors, and a stray write must not reach the
-  // file.
-  void* address =
-      mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, descriptor, 0);
-  const int map_errno = errno;
-  close(descriptor);
-  if (address == MAP_FAILED)
-    fail<CheckpointError>("{}: cannot be mapped: {}", path.string(), std::strerror(map_errno));
-  return {std::shared_ptr<void>(address, [size](void* mapped) { munmap(mapped, size); }), size};
+                          path.string(), kHeaderLengthBytes, file.size());
+  return file;
 }
 
 json parse_header(const fs::path& path, const char* bytes, uint64_t file_size,
@@ -196,13 +173,13 @@ class Descriptor {
 }  // namespace
 
 SafetensorsFile::SafetensorsFile(const fs::path& path) : path_(path) {
-  MappedBytes mapped = map_file(path);
-  map_ = mapped.map;
-  const char* bytes = static_cast<const char*>(map_.get());
+  const MappedFile mapped = map_file(path);
+  map_ = mapped.owner();
+  const char* bytes = mapped.data();
   uint64_t header_bytes = 0;
-  const json header = parse_header(path, bytes, mapped.size, header_bytes);
+  const json header = parse_header(path, bytes, mapped.size(), header_bytes);
   data_ = bytes + kHeaderLengthBytes + header_bytes;
-  const uint64_t data_bytes = mapped.size - kHeaderLengthBytes - header_bytes;
+  const uint64_t data_bytes = mapped.size() - kHeaderLengthBytes - header_bytes;
   for (const auto& [name, value] : header.items()) {
     if (name == "__metadata__") {
       for (const auto& [key, text] : value.items())
