@@ -59,19 +59,19 @@ struct TileOutput {
 
 /// One block of a product for one range of k: rows x columns from panels.
 struct TileJob {
-  Element element;  ///< of the packed operands
-  const uint32_t* a;
-  int64_t a_panel_stride;  ///< units from panel to panel
-  const uint32_t* b;
-  int64_t b_panel_stride;
-  int64_t num_units;
-  int64_t rows;
-  int64_t columns;
-  float* partial;  ///< sums of earlier and later ranges of k; unused when first and last
-  int64_t partial_stride;
-  bool first;
-  bool last;
-  bool rows_outermost;  ///< keep an A panel in the first cache rather than a B panel
+  Element element{};  ///< of the packed operands
+  const uint32_t* a = nullptr;
+  int64_t a_panel_stride = 0;  ///< units from panel to panel
+  const uint32_t* b = nullptr;
+  int64_t b_panel_stride = 0;
+  int64_t num_units = 0;
+  int64_t rows = 0;
+  int64_t columns = 0;
+  float* partial = nullptr;  ///< sums of earlier and later ranges of k; unused when first and last
+  int64_t partial_stride = 0;
+  bool first = false;
+  bool last = false;
+  bool rows_outermost = false;  ///< keep an A panel in the first cache rather than a B panel
   TileOutput output;
 };
 void multiply_panels(const TileJob& job);
