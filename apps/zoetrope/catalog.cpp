@@ -3,7 +3,9 @@
 #include "zoetrope/callbacks/ema.h"
 #include "zoetrope/callbacks/grad_clip.h"
 #include "zoetrope/callbacks/validation.h"
-#include "zoetrope/methods/distribution_matching/dmd2_method.h"
+#include "zoetrope/methods/consistency_distillation/causal_consistency_method.h"
+#include "zoetrope/methods/distribution_matching/self_forcing_method.h"
+#include "zoetrope/methods/fine_tuning/diffusion_forcing_method.h"
 #include "zoetrope/methods/fine_tuning/fine_tune_method.h"
 #include "zoetrope/models/wan/wan_model.h"
 #include "zoetrope/planned_targets.h"
@@ -18,13 +20,33 @@ void add_models(config::Registry<ModelBase, const ModelContext&>& models) {
   add_planned_models(models);
 }
 
-void add_methods(config::Registry<TrainingMethod, MethodContext>& methods) {
-  const std::string fine_tune = "fastvideo.train.methods.fine_tuning.finetune.FineTuneMethod";
-  methods.add<FineTuneMethod, FineTuneConfig>(fine_tune, target_aliases(fine_tune, "fine_tune"),
-                                              "Supervised fine-tuning by flow matching.");
-  const std::string dmd2 = "fastvideo.train.methods.distribution_matching.dmd2.DMD2Method";
-  methods.add<Dmd2Method, Dmd2Config>(dmd2, target_aliases(dmd2, "dmd2"),
-                                      "Distribution-matching distillation into a few steps.");
+using MethodRegistry = config::Registry<TrainingMethod, MethodContext>;
+
+template <class Method, class Config>
+void add_method(MethodRegistry& methods, const std::string& path, const std::string& short_name,
+                const std::string& doc) {
+  const std::string name = "fastvideo.train.methods." + path;
+  methods.add<Method, Config>(name, target_aliases(name, short_name), doc);
+}
+
+void add_methods(MethodRegistry& methods) {
+  add_method<FineTuneMethod, FineTuneConfig>(methods, "fine_tuning.finetune.FineTuneMethod",
+                                             "fine_tune",
+                                             "Supervised fine-tuning by flow matching.");
+  add_method<DiffusionForcingSftMethod, DiffusionForcingConfig>(
+      methods, "fine_tuning.dfsft.DiffusionForcingSFTMethod", "diffusion_forcing_sft",
+      "Fine-tuning with a noise level of its own for each block of frames.");
+  add_method<TeacherForcingSftMethod, DiffusionForcingConfig>(
+      methods, "fine_tuning.tfsft.TeacherForcingSFTMethod", "teacher_forcing_sft",
+      "Fine-tuning in which each block of frames sees the clean frames before it.");
+  add_method<Dmd2Method, Dmd2Config>(methods, "distribution_matching.dmd2.DMD2Method", "dmd2",
+                                     "Distribution-matching distillation into a few steps.");
+  add_method<SelfForcingMethod, SelfForcingConfig>(
+      methods, "distribution_matching.self_forcing.SelfForcingMethod", "self_forcing",
+      "DMD2 of a causal student along its own rollouts.");
+  add_method<CausalConsistencyDistillationMethod, CausalConsistencyConfig>(
+      methods, "consistency_model.causal_cd.CausalConsistencyDistillationMethod", "causal_cd",
+      "Consistency distillation of a causal student from clean context.");
   add_planned_methods(methods);
 }
 

@@ -93,19 +93,8 @@ Keys diffusion_nft_keys() {
           "ema"};
 }
 
-void add_fine_tuning(config::TargetTable& methods) {
-  const std::string package = "fastvideo.train.methods.fine_tuning.";
-  const Keys keys = {"chunk_size", "min_timestep_ratio", "max_timestep_ratio"};
-  add_planned(methods, package + "dfsft.DiffusionForcingSFTMethod", "diffusion_forcing_sft",
-              "Fine-tuning with a noise level of its own for each block of frames.", keys);
-  add_planned(methods, package + "tfsft.TeacherForcingSFTMethod", "teacher_forcing_sft",
-              "Fine-tuning in which each block of frames sees the clean frames before it.", keys);
-}
-
 void add_distribution_matching(config::TargetTable& methods) {
   const std::string package = "fastvideo.train.methods.distribution_matching.";
-  add_planned(methods, package + "self_forcing.SelfForcingMethod", "self_forcing",
-              "DMD2 of a causal student along its own rollouts.", self_forcing_keys());
   add_planned(methods, package + "streaming_long_tuning.StreamingLongTuningMethod",
               "streaming_long_tuning", "Self-Forcing over windows of a long rollout.",
               streaming_keys());
@@ -157,7 +146,6 @@ void add_planned_models(config::TargetTable& models) {
 }
 
 void add_planned_methods(config::TargetTable& methods) {
-  add_fine_tuning(methods);
   add_distribution_matching(methods);
   const std::string package = "fastvideo.train.methods.";
   add_planned(methods, package + "knowledge_distillation.kd.KDMethod", "kd",
@@ -165,9 +153,6 @@ void add_planned_methods(config::TargetTable& methods) {
   add_planned(methods, package + "knowledge_distillation.kd.KDCausalMethod", "kd_causal",
               "Regression on a teacher's trajectories, one noise level per block of frames.",
               knowledge_distillation_keys() + Keys{"num_frames_per_block"});
-  add_planned(methods, package + "consistency_model.causal_cd.CausalConsistencyDistillationMethod",
-              "causal_cd", "Consistency distillation of a causal student.",
-              {"guidance_scale", "discrete_cd_N", "ema_decay", "ema_start_step"});
   add_planned(methods, package + "rl.diffusion_nft.DiffusionNFTMethod", "diffusion_nft",
               "Reinforcement learning from reward models.", diffusion_nft_keys());
 }

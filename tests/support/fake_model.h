@@ -44,6 +44,7 @@ class FakeModel : public ModelBase {
   }
   at::Tensor predict_noise(const at::Tensor& noisy_BTCHW, const at::Tensor& /*timestep*/,
                            const Conditioning& /*conditioning*/) override {
+    ++num_forwards;
     return parameters_.value("scale") * noisy_BTCHW + parameters_.value("offset") + poison;
   }
   at::Tensor predict_x0(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
@@ -62,6 +63,7 @@ class FakeModel : public ModelBase {
   void export_pipeline(const std::filesystem::path& /*folder*/,
                        const NamedTensors& /*weights*/) const override {}
 
+  int64_t num_forwards = 0;
   bool has_negative_prompt = false;
   double poison = 0.0;  ///< added to every prediction
 

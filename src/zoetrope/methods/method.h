@@ -105,6 +105,13 @@ class TrainingMethod {
   virtual StepOutput single_train_step(const Batch& raw, const StepIndex& index) = 0;
   /// Backpropagates every objective, divided by the accumulation rounds.
   virtual void backward(const StepOutput& output, int64_t num_accumulation_rounds);
+  /// Called when the optimizers of `step` have stepped.
+  virtual void on_optimizer_step_end(int64_t /*step*/) {}
+  /// Frozen roles that the method itself averages, with their fp32 weights: role and parameters.
+  /// Checkpoints hold them like trained roles.
+  virtual std::vector<std::pair<std::string, NamedTensors>> averaged_roles() const { return {}; }
+  /// Takes the weights of one of averaged_roles().
+  virtual void load_averaged_role(const std::string& /*role*/, const NamedTensors& /*weights*/) {}
   /// The optimizers that step at `step`.
   virtual std::vector<RoleOptimizer*> optimizers(int64_t step) = 0;
   /// All optimizers of the method, one for each trained role; what checkpoints hold.

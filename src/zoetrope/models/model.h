@@ -26,9 +26,12 @@ struct ModelContext {
   at::ScalarType compute_dtype = at::kFloat;
   TimestepDensityOptions timestep_density;  ///< density of SFT timesteps (training.model.*)
   std::optional<std::string> gradient_checkpointing;  ///< `full`, or none
+  std::string data_type = "t2v";                      ///< training.data.preprocessed_data_type
   int64_t num_latent_frames = 0;                      ///< training.data.num_latent_t
   int64_t num_height = 0;                             ///< pixels
   int64_t num_width = 0;                              ///< pixels
+  std::optional<int64_t> local_attn_size;             ///< pipeline.dit_config.*, causal models
+  std::optional<int64_t> sink_size;
   RandomSource* random = nullptr;                     ///< borrowed; outlives the models
 };
 
@@ -56,7 +59,7 @@ class ModelBase {
   /// Lets prepare_batch fill TrainingBatch::unconditional with the pipeline's negative prompt; the
   /// text encoder is read and freed again. Called once, by methods that need it.
   virtual void encode_negative_prompt() = 0;
-  /// The parquet columns that prepare_batch needs: `t2v` or `text_only`.
+  /// The parquet columns that the run's data has: `t2v` or `text_only`.
   virtual std::string data_type() const = 0;
 
   /// Moves `raw` to the device, normalises latents, draws noise and timesteps (keyed by sample),

@@ -18,15 +18,19 @@ TimestepDensityOptions timestep_density(const ModelTrainingConfig& config) {
   return options;
 }
 
-ModelContext model_context(const TrainingConfig& training, RandomSource& random) {
+ModelContext model_context(const RunConfig& config, RandomSource& random) {
+  const TrainingConfig& training = config.training;
   ModelContext context;
   context.device = resolve_device(training.distributed.device);
   context.compute_dtype = parse_dtype(training.model.compute_dtype).value();
   context.timestep_density = timestep_density(training.model);
   context.gradient_checkpointing = training.model.enable_gradient_checkpointing_type;
+  context.data_type = training.data.preprocessed_data_type;
   context.num_latent_frames = training.data.num_latent_t;
   context.num_height = training.data.num_height;
   context.num_width = training.data.num_width;
+  context.local_attn_size = config.pipeline.dit_config.local_attn_size;
+  context.sink_size = config.pipeline.dit_config.sink_size;
   context.random = &random;
   return context;
 }
@@ -41,7 +45,7 @@ double flow_shift(const RunConfig& config, const std::filesystem::path& pipeline
 std::unique_ptr<TrainingMethod> build_method(const RunConfig& config,
                                              const ComponentRegistries& registries,
                                              RandomSource& random) {
-  const ModelContext context = model_context(config.training, random);
+  const ModelContext context = model_context(config, random);
   MethodContext method_context;
   for (const auto& [role, component] : config.models) {
     try {

@@ -78,6 +78,7 @@ void Trainer::train_step() {
     update.optimizer->step(update.gradient_scale);
     update.optimizer->model().parameters().zero_gradients();
   }
+  method_.on_optimizer_step_end(state_.step);
   for (const auto& [name, sum] : totals.metrics) {
     metrics.push_back({name, sum / static_cast<double>(options_.gradient_accumulation_steps)});
   }

@@ -20,8 +20,8 @@ DcpItem make_item(DcpPath path, std::variant<at::Tensor, PickleValue> value) {
   return item;
 }
 
-DcpPath weight_path(const RoleOptimizer& optimizer, const std::string& name) {
-  return {fmt::format("roles.{}.transformer", optimizer.role()), name};
+DcpPath weight_path(const std::string& role, const std::string& name) {
+  return {fmt::format("roles.{}.transformer", role), name};
 }
 
 DcpPath optimizer_path(const RoleOptimizer& optimizer, const std::string& rest) {
@@ -76,7 +76,7 @@ std::vector<DcpItem> role_tensors(RoleOptimizer& optimizer) {
   const ModelBase& model = optimizer.model();
   std::vector<DcpItem> items;
   for (const auto& [name, tensor] : optimizer.model().parameters().tensors())
-    items.push_back(make_item(weight_path(optimizer, model.checkpoint_name(name)), tensor));
+    items.push_back(make_item(weight_path(optimizer.role(), model.checkpoint_name(name)), tensor));
   for (const auto& [name, tensor] : optimizer.adamw().state_dict()) {
     if (name == "step") continue;  // stored with each parameter, as torch does
     items.push_back(make_item(optimizer_path(optimizer, moment_key(model, name)), tensor));
@@ -86,6 +86,16 @@ std::vector<DcpItem> role_tensors(RoleOptimizer& optimizer) {
   for (const TensorSpec& spec : optimizer.model().parameters().specs()) {
     items.push_back(
         make_item(optimizer_path(optimizer, moment_key(model, spec.name + ".step")), num_updates));
+  }
+  return items;
+}
+
+/// Weights that the method averages itself, as frozen roles of the student's shape.
+std::vector<DcpItem> averaged_role_tensors(TrainingMethod& method) {
+  std::vector<DcpItem> items;
+  for (const auto& [role, weights] : method.averaged_roles()) {
+    for (const auto& [name, tensor] : weights)
+      items.push_back(make_item(weight_path(role, method.student().checkpoint_name(name)), tensor));
   }
   return items;
 }
@@ -207,7 +217,8 @@ void restore_role(const DcpFolder& checkpoint, RoleOptimizer& optimizer) {
   ModelBase& model = optimizer.model();
   NamedTensors weights;
   for (const TensorSpec& spec : model.parameters().specs()) {
-    const std::string key = dcp_key(weight_path(optimizer, model.checkpoint_name(spec.name)));
+    const std::string key =
+        dcp_key(weight_path(optimizer.role(), model.checkpoint_name(spec.name)));
     weights.emplace_back(spec.name, checkpoint.read_tensor(key));
   }
   model.parameters().load(weights);
@@ -220,6 +231,17 @@ void restore_role(const DcpFolder& checkpoint, RoleOptimizer& optimizer) {
   moments.emplace_back("step",
                        at::scalar_tensor(read_num_updates(checkpoint, optimizer), at::kLong));
   optimizer.adamw().load_state_dict(moments);
+}
+
+void restore_averaged_roles(const DcpFolder& checkpoint, TrainingMethod& method) {
+  for (const auto& [role, weights] : method.averaged_roles()) {
+    NamedTensors stored;
+    for (const auto& [name, tensor] : weights) {
+      const std::string key = dcp_key(weight_path(role, method.student().checkpoint_name(name)));
+      stored.emplace_back(name, checkpoint.read_tensor(key));
+    }
+    method.load_averaged_role(role, stored);
+  }
 }
 
 void restore_callback(const DcpFolder& checkpoint, const std::string& name, Callback& callback,
@@ -254,7 +276,7 @@ void restore_callback(const DcpFolder& checkpoint, const std::string& name, Call
 }  // namespace
 
 std::vector<DcpItem> training_state(TrainingMethod& method, const NamedCallbacks& callbacks) {
-  std::vector<DcpItem> items;
+  std::vector<DcpItem> items = averaged_role_tensors(method);
   for (RoleOptimizer* optimizer : method.role_optimizers()) {
     for (DcpItem& item : role_tensors(*optimizer)) items.push_back(std::move(item));
     add_role_values(*optimizer, optimizer->model(), items);
@@ -272,9 +294,12 @@ void restore_training_state(const DcpFolder& checkpoint, RunState& run,
     for (std::string& fault : tensor_faults(checkpoint, items)) faults.push_back(std::move(fault));
     add_unexpected_weights(checkpoint, *optimizer, items, faults);
   }
+  for (std::string& fault : tensor_faults(checkpoint, averaged_role_tensors(run.method)))
+    faults.push_back(std::move(fault));
   throw_faults(checkpoint, faults);
   for (RoleOptimizer* optimizer : run.method.role_optimizers())
     restore_role(checkpoint, *optimizer);
+  restore_averaged_roles(checkpoint, run.method);
   for (const auto& [name, callback] : callbacks) restore_callback(checkpoint, name, *callback, run);
 }
 

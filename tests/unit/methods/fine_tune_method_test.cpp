@@ -32,7 +32,7 @@ TEST(FineTuneMethod, LossIsTheMeanSquaredErrorOfTheVelocity) {
   KeyedRandomSource random(5);
   FineTuneMethod method({}, make_context(random));
   const Batch raw = make_batch(3);
-  const StepOutput output = method.single_train_step(raw, 1);
+  const StepOutput output = method.single_train_step(raw, {1});
   const TrainingBatch batch = method.student().prepare_batch(raw, LatentsSource::kData);
   const at::Tensor expected =
       (0.5 * batch.noisy_latents_BTCHW + 0.25 - (batch.noise_BTCHW - batch.latents_BTCHW))
@@ -55,7 +55,7 @@ TEST(FineTuneMethod, PreconditionedLossIsTakenInCleanLatents) {
   const at::Tensor velocity = 0.5 * batch.noisy_latents_BTCHW + 0.25;
   const at::Tensor clean =
       batch.noisy_latents_BTCHW - batch.sigmas_B.view({-1, 1, 1, 1, 1}) * velocity;
-  EXPECT_NEAR(method.single_train_step(raw, 1).losses[0].second.item<double>(),
+  EXPECT_NEAR(method.single_train_step(raw, {1}).losses[0].second.item<double>(),
               (clean - batch.latents_BTCHW).square().mean().item<double>(), 1e-6);
 }
 
@@ -64,10 +64,10 @@ TEST(FineTuneMethod, BackwardDividesByTheAccumulationRounds) {
   FineTuneMethod method({}, make_context(random));
   const Batch raw = make_batch(2);
   const ParameterStore& parameters = method.student().parameters();
-  method.backward(method.single_train_step(raw, 1), 1);
+  method.backward(method.single_train_step(raw, {1}), 1);
   const at::Tensor whole = parameters.groups()[0].flat_gradient.clone();
   method.student().parameters().zero_gradients();
-  method.backward(method.single_train_step(raw, 1), 4);
+  method.backward(method.single_train_step(raw, {1}), 4);
   EXPECT_TRUE(at::allclose(parameters.groups()[0].flat_gradient * 4, whole));
 }
 

@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "zoetrope/base/error.h"
+#include "zoetrope/methods/requirements.h"
 
 namespace zoetrope {
 
@@ -11,11 +11,7 @@ void FineTuneConfig::describe(config::Schema<FineTuneConfig>& /*schema*/) {}
 FineTuneMethod::FineTuneMethod(const FineTuneConfig& /*config*/, MethodContext method_context)
     : TrainingMethod(std::move(method_context)),
       optimizer_("student", student(), context().optimizer, context().max_train_steps) {
-  if (context().optimizer.learning_rate <= 0.0) {
-    fail<ConfigError>(
-        "training.optimizer.learning_rate: FineTuneMethod needs a value above 0, but got {}",
-        context().optimizer.learning_rate);
-  }
+  require_positive_learning_rate(context().optimizer, "FineTuneMethod");
 }
 
 StepOutput FineTuneMethod::single_train_step(const Batch& raw, const StepIndex& /*index*/) {

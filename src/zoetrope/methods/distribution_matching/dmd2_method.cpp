@@ -1,0 +1,235 @@
+#include "zoetrope/methods/distribution_matching/dmd2_method.h"
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+
+#include "zoetrope/base/error.h"
+#include "zoetrope/diffusion/prediction_conversion.h"
+#include "zoetrope/diffusion/timestep_sampling.h"
+#include "zoetrope/methods/distribution_matching/denoising_steps.h"
+
+namespace zoetrope {
+namespace {
+
+OptimizerConfig critic_optimizer(const Dmd2Config& config, OptimizerConfig shared) {
+  shared.learning_rate = config.fake_score_learning_rate;
+  shared.betas = config.fake_score_betas;
+  shared.lr_scheduler = config.fake_score_lr_scheduler;
+  return shared;
+}
+
+void check_timestep_range(const Dmd2Config& config, const config::Node& node,
+                          const config::ReadContext& context) {
+  if (config.min_timestep_ratio > config.max_timestep_ratio) {
+    refuse(node, context,
+           fmt::format("min_timestep_ratio must be at most max_timestep_ratio, but got {} and {}",
+                       config.min_timestep_ratio, config.max_timestep_ratio));
+  }
+}
+
+/// Rows of both, the first one's before the second one's.
+Conditioning concatenate(const Conditioning& first, const Conditioning& second) {
+  const auto rows = [](const at::Tensor& a, const at::Tensor& b) {
+    return a.defined() && b.defined() ? at::cat({a, b}) : at::Tensor();
+  };
+  return {rows(first.text_embedding_BLD, second.text_embedding_BLD),
+          rows(first.text_attention_mask_BL, second.text_attention_mask_BL)};
+}
+
+}  // namespace
+
+void Dmd2Config::describe(config::Schema<Dmd2Config>& schema) {
+  using config::between;
+  schema.required("rollout_mode", &Dmd2Config::rollout_mode,
+                  "`simulate`: the student denoises from noise along its own steps; `data_latent`: "
+                  "it denoises noised data in one step.",
+                  config::one_of({"simulate", "data_latent"}, {"sim", "data", "vae_latent"}));
+  schema.required("dmd_denoising_steps", &Dmd2Config::dmd_denoising_steps,
+                  "Timesteps at which the student denoises, descending from 1000.");
+  schema.field("warp_denoising_step", &Dmd2Config::warp_denoising_step,
+               "Take the steps on the unshifted scale and move them onto the schedule.");
+  schema.field("generator_update_interval", &Dmd2Config::generator_update_interval,
+               "The student is updated at every this many steps, the critic at each; 0 or less: "
+               "both at each.");
+  schema.field("real_score_guidance_scale", &Dmd2Config::real_score_guidance_scale,
+               "Guidance of the teacher: unconditional + scale (conditional - unconditional).");
+  schema.field("min_timestep_ratio", &Dmd2Config::min_timestep_ratio,
+               "Least timestep at which scores are compared, as a share of 1000.", between(0, 1));
+  schema.field("max_timestep_ratio", &Dmd2Config::max_timestep_ratio,
+               "Greatest timestep at which scores are compared, as a share of 1000.",
+               between(0, 1));
+  schema.required("fake_score_learning_rate", &Dmd2Config::fake_score_learning_rate,
+                  "Learning rate of the critic.", config::greater_than(0));
+  schema.required("fake_score_betas", &Dmd2Config::fake_score_betas,
+                  "AdamW's betas of the critic.");
+  schema.required("fake_score_lr_scheduler", &Dmd2Config::fake_score_lr_scheduler,
+                  "Learning-rate schedule of the critic.", known_lr_scheduler());
+  schema.field("cfg_uncond", &Dmd2Config::cfg_uncond,
+               "What the teacher's unconditional score is conditioned on.");
+  schema.check(check_timestep_range);
+}
+
+Dmd2Method::Dmd2Method(const Dmd2Config& config, MethodContext method_context)
+    : TrainingMethod(std::move(method_context)),
+      config_(config),
+      teacher_(roles().require("teacher", false, "distribution matching")),
+      student_optimizer_("student", student(), context().optimizer, context().max_train_steps),
+      critic_("critic", roles().require("critic", true, "distribution matching"),
+              critic_optimizer(config, context().optimizer), context().max_train_steps),
+      denoising_timesteps_(
+          zoetrope::denoising_timesteps(config.dmd_denoising_steps, config.warp_denoising_step,
+                                        student().noise_schedule(), "method.dmd_denoising_steps")) {
+  if (!simulates() && student().data_type() == "text_only") {
+    fail<ConfigError>("method.rollout_mode: must be simulate for data without latents, but got {}",
+                      config.rollout_mode);
+  }
+}
+
+bool Dmd2Method::simulates() const {
+  return config_.rollout_mode.starts_with("sim");
+}
+
+void Dmd2Method::on_train_start() {
+  if (needs_negative_prompt(config_.cfg_uncond)) student().encode_negative_prompt();
+}
+
+bool Dmd2Method::updates_student(int64_t step) const {
+  const int64_t interval = config_.generator_update_interval;
+  return interval <= 0 || step % interval == 0;
+}
+
+std::vector<RoleOptimizer*> Dmd2Method::optimizers(int64_t step) {
+  if (updates_student(step)) return {&student_optimizer_, &critic_};
+  return {&critic_};
+}
+
+at::Tensor Dmd2Method::predict_clean(ModelBase& model, const at::Tensor& noisy_BTCHW,
+                                     const at::Tensor& timestep, const Conditioning& conditioning) {
+  const at::Tensor velocity = model.predict_noise(noisy_BTCHW, timestep, conditioning);
+  return velocity_to_clean(velocity.to(at::kFloat), noisy_BTCHW, schedule().sigma_at(timestep));
+}
+
+at::Tensor Dmd2Method::draw_noise(const TrainingBatch& batch, const std::string& purpose) {
+  return context()
+      .random->normal({purpose, batch.sample_indices}, batch.latents_BTCHW.sizes())
+      .to(batch.latents_BTCHW.device(), /*non_blocking=*/true);
+}
+
+at::Tensor Dmd2Method::rollout(const TrainingBatch& batch, const StepIndex& index, Rollout which,
+                               bool with_grad) {
+  const std::string purpose = which == Rollout::kStudent ? "dmd.student" : "dmd.critic";
+  const auto num_steps = static_cast<int64_t>(denoising_timesteps_.size());
+  // The same on every rank, so that all of them call the network equally often.
+  const auto target =
+      context()
+          .random->integers({purpose + ".target_step", {}, index.micro_step()}, 0, num_steps, {1})
+          .item<int64_t>();
+  const at::AutoGradMode grad_mode(with_grad);
+  return simulates() ? rollout_from_noise(batch, purpose, target, with_grad)
+                     : rollout_from_data(batch, purpose, target);
+}
+
+at::Tensor Dmd2Method::rollout_from_data(const TrainingBatch& batch, const std::string& purpose,
+                                         int64_t target) {
+  const at::Tensor timestep_B =
+      denoising_timesteps_[static_cast<size_t>(target)].expand({batch.batch_size()});
+  const at::Tensor noisy =
+      schedule().add_noise(batch.latents_BTCHW, draw_noise(batch, purpose + ".noise"), timestep_B);
+  return predict_clean(student(), noisy, timestep_B, batch.conditional);
+}
+
+at::Tensor Dmd2Method::rollout_from_noise(const TrainingBatch& batch, const std::string& purpose,
+                                          int64_t target, bool with_grad) {
+  // As many draws whatever the target, as in the reference; but only the forwards that are used.
+  std::vector<at::Tensor> noises;
+  for (size_t i = 0; i < denoising_timesteps_.size(); ++i)
+    noises.push_back(draw_noise(batch, fmt::format("{}.noise.{}", purpose, i)));
+  at::Tensor noisy = noises.front();
+  for (int64_t i = 0;; ++i) {
+    const auto step = static_cast<size_t>(i);
+    const at::Tensor timestep_B = denoising_timesteps_[step].expand({batch.batch_size()});
+    const at::AutoGradMode grad_mode(with_grad && i == target);
+    const at::Tensor clean = predict_clean(student(), noisy, timestep_B, batch.conditional);
+    if (i == target) return clean;
+    noisy = schedule().add_noise(clean, noises[step + 1], denoising_timesteps_[step + 1]);
+  }
+}
+
+Dmd2Method::ScoreInput Dmd2Method::noise_generated(const TrainingBatch& batch,
+                                                   const at::Tensor& generated_BTCHW,
+                                                   const std::string& purpose) {
+  const at::Tensor drawn = context()
+                               .random
+                               ->integers({purpose + ".timestep", {batch.sample_indices.front()}},
+                                          0, kNumTrainTimesteps, {1})
+                               .to(generated_BTCHW.device(), /*non_blocking=*/true);
+  const double last = static_cast<double>(kNumTrainTimesteps);
+  ScoreInput input;
+  input.timestep_B = shift_and_clamp_timesteps(drawn, context().flow_shift,
+                                               std::floor(config_.min_timestep_ratio * last),
+                                               std::floor(config_.max_timestep_ratio * last))
+                         .expand({batch.batch_size()});
+  input.noise_BTCHW = draw_noise(batch, purpose + ".noise");
+  input.noisy_BTCHW = schedule().add_noise(generated_BTCHW, input.noise_BTCHW, input.timestep_B);
+  return input;
+}
+
+at::Tensor Dmd2Method::guided_teacher_clean(const ScoreInput& input, const TrainingBatch& batch) {
+  const double scale = config_.real_score_guidance_scale;
+  if (scale == 1.0)
+    return predict_clean(teacher_, input.noisy_BTCHW, input.timestep_B, batch.conditional);
+  const at::Tensor both = predict_clean(
+      teacher_, at::cat({input.noisy_BTCHW, input.noisy_BTCHW}),
+      at::cat({input.timestep_B, input.timestep_B}),
+      concatenate(batch.conditional, unconditional_conditioning(config_.cfg_uncond, batch)));
+  const std::vector<at::Tensor> halves = both.chunk(2);
+  return halves[1] + (halves[0] - halves[1]) * scale;
+}
+
+at::Tensor Dmd2Method::matching_gradient(const TrainingBatch& batch,
+                                         const at::Tensor& generated_BTCHW) {
+  at::NoGradGuard no_grad;
+  const at::Tensor generated = generated_BTCHW.detach();
+  const ScoreInput input = noise_generated(batch, generated, "dmd.score");
+  const at::Tensor fake =
+      predict_clean(critic_.model(), input.noisy_BTCHW, input.timestep_B, batch.conditional);
+  const at::Tensor real = guided_teacher_clean(input, batch);
+  return ((fake - real) / (generated - real).abs().mean()).nan_to_num();
+}
+
+at::Tensor Dmd2Method::critic_loss(const TrainingBatch& batch, const at::Tensor& generated_BTCHW) {
+  const ScoreInput input = noise_generated(batch, generated_BTCHW, "dmd.critic_score");
+  const at::Tensor velocity =
+      critic_.model()
+          .predict_noise(input.noisy_BTCHW, input.timestep_B, batch.conditional)
+          .to(at::kFloat);
+  return at::mse_loss(velocity, input.noise_BTCHW - generated_BTCHW);
+}
+
+StepOutput Dmd2Method::single_train_step(const Batch& raw, const StepIndex& index) {
+  const TrainingBatch batch =
+      student().prepare_batch(raw, simulates() ? LatentsSource::kZeros : LatentsSource::kData);
+  const bool update = updates_student(index.step);
+  StepOutput output;
+  at::Tensor generator_loss = at::zeros({}, batch.latents_BTCHW.options());
+  if (update) {
+    const at::Tensor generated = rollout(batch, index, Rollout::kStudent, true);
+    const at::Tensor gradient = matching_gradient(batch, generated);
+    generator_loss = 0.5 * at::mse_loss(generated, (generated - gradient).detach());
+    output.objectives.emplace_back(&student(), generator_loss);
+    output.tensors.emplace_back("generated_latents", generated.detach());
+    output.tensors.emplace_back("dmd_gradient", gradient);
+  }
+  const at::Tensor generated = rollout(batch, index, Rollout::kCritic, false);
+  const at::Tensor fake_score_loss = critic_loss(batch, generated);
+  output.objectives.emplace_back(&critic_.model(), fake_score_loss);
+  output.tensors.emplace_back("critic_latents", generated);
+  output.losses = {{"total_loss", (generator_loss + fake_score_loss).detach()},
+                   {"generator_loss", generator_loss.detach()},
+                   {"fake_score_loss", fake_score_loss.detach()}};
+  output.metrics = {{"update_student", update ? 1.0 : 0.0}};
+  output.num_tokens = student().num_tokens(batch.latents_BTCHW.sizes());
+  return output;
+}
+
+}  // namespace zoetrope

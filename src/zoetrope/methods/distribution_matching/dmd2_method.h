@@ -1,0 +1,90 @@
+// Distribution matching distillation: a student that samples in few steps learns from the
+// difference between a frozen teacher's score and that of a critic, which follows the student's own
+// samples. Source: Yin et al. 2024 (DMD, arXiv 2311.18828, equations 3-7; DMD2, arXiv 2405.14867);
+// FastVideo methods/distribution_matching/dmd2.py.
+#pragma once
+
+#include <optional>
+
+#include "zoetrope/methods/distribution_matching/unconditional_policy.h"
+#include "zoetrope/methods/method.h"
+
+namespace zoetrope {
+
+struct Dmd2Config {
+  std::string rollout_mode;
+  std::vector<int64_t> dmd_denoising_steps;
+  bool warp_denoising_step = false;
+  int64_t generator_update_interval = 1;
+  double real_score_guidance_scale = 1.0;
+  double min_timestep_ratio = 0.0;
+  double max_timestep_ratio = 1.0;
+  double fake_score_learning_rate = 0.0;
+  AdamBetas fake_score_betas;
+  std::string fake_score_lr_scheduler;
+  UnconditionalPolicyConfig cfg_uncond;
+  static void describe(config::Schema<Dmd2Config>& schema);
+};
+
+class Dmd2Method : public TrainingMethod {
+ public:
+  /// Needs the roles student and critic (trained) and teacher (frozen). Throws ConfigError
+  /// otherwise.
+  Dmd2Method(const Dmd2Config& config, MethodContext context);
+
+  void on_train_start() override;
+  /// Losses `total_loss`, `generator_loss` (0 unless the student is updated), `fake_score_loss`;
+  /// metric `update_student`.
+  StepOutput single_train_step(const Batch& raw, const StepIndex& index) override;
+  std::vector<RoleOptimizer*> optimizers(int64_t step) override;
+  std::vector<RoleOptimizer*> role_optimizers() override { return {&student_optimizer_, &critic_}; }
+
+ protected:
+  /// Which of the two independent rollouts of a step is meant; names its draws.
+  enum class Rollout { kStudent, kCritic };
+
+  /// Clean latents [B, T, C, H, W] that the student generates; with a graph when `with_grad`.
+  virtual at::Tensor rollout(const TrainingBatch& batch, const StepIndex& index, Rollout which,
+                             bool with_grad);
+  /// The table for noising generated latents and for converting predictions.
+  virtual const FlowMatchSchedule& schedule() { return student().noise_schedule(); }
+
+  bool simulates() const;
+  const std::vector<at::Tensor>& denoising_timesteps() const { return denoising_timesteps_; }
+  void set_denoising_timesteps(std::vector<at::Tensor> timesteps) {
+    denoising_timesteps_ = std::move(timesteps);
+  }
+  /// The clean latents that `model` predicts from `noisy`, by schedule().
+  at::Tensor predict_clean(ModelBase& model, const at::Tensor& noisy_BTCHW,
+                           const at::Tensor& timestep, const Conditioning& conditioning);
+  at::Tensor draw_noise(const TrainingBatch& batch, const std::string& purpose);
+
+ private:
+  /// Generated latents, noised at a drawn timestep.
+  struct ScoreInput {
+    at::Tensor timestep_B;
+    at::Tensor noise_BTCHW;
+    at::Tensor noisy_BTCHW;
+  };
+
+  bool updates_student(int64_t step) const;
+  at::Tensor rollout_from_data(const TrainingBatch& batch, const std::string& purpose,
+                               int64_t target);
+  at::Tensor rollout_from_noise(const TrainingBatch& batch, const std::string& purpose,
+                                int64_t target, bool with_grad);
+  ScoreInput noise_generated(const TrainingBatch& batch, const at::Tensor& generated_BTCHW,
+                             const std::string& purpose);
+  at::Tensor guided_teacher_clean(const ScoreInput& input, const TrainingBatch& batch);
+  /// The gradient of the distribution matching loss with respect to the generated latents, times
+  /// their number of elements.
+  at::Tensor matching_gradient(const TrainingBatch& batch, const at::Tensor& generated_BTCHW);
+  at::Tensor critic_loss(const TrainingBatch& batch, const at::Tensor& generated_BTCHW);
+
+  Dmd2Config config_;
+  ModelBase& teacher_;
+  RoleOptimizer student_optimizer_;
+  RoleOptimizer critic_;
+  std::vector<at::Tensor> denoising_timesteps_;  ///< fp32 [1] each
+};
+
+}  // namespace zoetrope

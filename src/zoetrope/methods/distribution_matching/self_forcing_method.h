@@ -1,0 +1,62 @@
+// Self-Forcing: distribution matching of a causal student that generates its clips block by block
+// from its own earlier output, as it will at inference. Source: Huang et al. 2025 (arXiv
+// 2506.08009, algorithm 1); FastVideo methods/distribution_matching/self_forcing.py.
+#pragma once
+
+#include "zoetrope/methods/distribution_matching/dmd2_method.h"
+#include "zoetrope/models/causal_model.h"
+
+namespace zoetrope {
+
+struct SelfForcingConfig : Dmd2Config {
+  int64_t chunk_size = 3;
+  std::string student_sample_type = "sde";
+  bool same_step_across_blocks = false;
+  bool last_step_only = false;
+  double context_noise = 0.0;
+  bool enable_gradient_in_rollout = true;
+  int64_t start_gradient_frame = 0;
+  static void describe(config::Schema<SelfForcingConfig>& schema);
+};
+
+class SelfForcingMethod : public Dmd2Method {
+ public:
+  /// Throws ConfigError as Dmd2Method does, and when the student is not causal, its blocks are of
+  /// another size, or the rollout mode is not `simulate`.
+  SelfForcingMethod(const SelfForcingConfig& config, MethodContext context);
+
+ protected:
+  /// Gradient flows through the last denoising step of each block alone; what a block sees of the
+  /// blocks before it is constant.
+  at::Tensor rollout(const TrainingBatch& batch, const StepIndex& index, Rollout which,
+                     bool with_grad) override;
+  const FlowMatchSchedule& schedule() override { return schedule_; }
+
+ private:
+  /// Latent frames [first, first + size) of a clip.
+  struct Block {
+    int64_t index;
+    int64_t first;
+    int64_t size;
+  };
+
+  std::vector<Block> split_into_blocks(int64_t num_frames) const;
+  /// The denoising step at which each block ends, on the CPU.
+  std::vector<int64_t> draw_exit_steps(const std::string& purpose, const StepIndex& index,
+                                       size_t num_blocks) const;
+  at::Tensor denoise_block(const TrainingBatch& batch, const Block& block, const at::Tensor& noise,
+                           const std::string& purpose, int64_t exit_step, bool with_grad);
+  at::Tensor next_input(const TrainingBatch& batch, const at::Tensor& noisy,
+                        const at::Tensor& clean, const std::string& purpose, size_t step);
+  /// Lets later blocks see this one.
+  void store_context(const TrainingBatch& batch, const Block& block, const at::Tensor& clean,
+                     const std::string& purpose);
+  at::Tensor draw_block_noise(const TrainingBatch& batch, const at::Tensor& like,
+                              const std::string& purpose);
+
+  SelfForcingConfig config_;
+  CausalModelBase& causal_student_;
+  FlowMatchSchedule schedule_;
+};
+
+}  // namespace zoetrope

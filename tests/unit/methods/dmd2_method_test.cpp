@@ -1,0 +1,147 @@
+#include "zoetrope/methods/distribution_matching/dmd2_method.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "support/error_text.h"
+#include "support/fake_model.h"
+#include "zoetrope/base/error.h"
+
+namespace zoetrope {
+namespace {
+
+using test::FakeModel;
+using ::testing::HasSubstr;
+
+Batch make_batch(int64_t batch_size) {
+  Batch batch;
+  batch.vae_latent_BCTHW = at::linspace(-1, 1, batch_size * 8).reshape({batch_size, 2, 1, 2, 2});
+  batch.info.resize(static_cast<size_t>(batch_size));
+  for (int64_t i = 0; i < batch_size; ++i) batch.sample_indices.push_back(10 + i);
+  return batch;
+}
+
+Dmd2Config make_config() {
+  Dmd2Config config;
+  config.rollout_mode = "simulate";
+  config.dmd_denoising_steps = {1000, 750, 500};
+  config.real_score_guidance_scale = 1.0;
+  config.fake_score_learning_rate = 0.1;
+  config.fake_score_lr_scheduler = "constant";
+  return config;
+}
+
+struct Roles {
+  explicit Roles(RandomSource& random)
+      : student(std::make_unique<FakeModel>(random)),
+        teacher(std::make_unique<FakeModel>(random, false)),
+        critic(std::make_unique<FakeModel>(random)) {}
+  std::unique_ptr<FakeModel> student, teacher, critic;
+};
+
+MethodContext make_context(RandomSource& random, Roles roles) {
+  MethodContext context;
+  if (roles.student) context.roles.add("student", std::move(roles.student));
+  if (roles.teacher) context.roles.add("teacher", std::move(roles.teacher));
+  if (roles.critic) context.roles.add("critic", std::move(roles.critic));
+  context.optimizer.learning_rate = 0.1;
+  context.max_train_steps = 10;
+  context.flow_shift = 3.0;
+  context.random = &random;
+  return context;
+}
+
+int64_t forwards_of(const TrainingMethod& method, const std::string& role) {
+  for (const auto& [name, model] : method.roles().all()) {
+    if (name == role) return dynamic_cast<FakeModel&>(*model).num_forwards;
+  }
+  return -1;
+}
+
+TEST(Dmd2Method, CallsEachNetworkAsOftenAsTheAlgorithmNeeds) {
+  KeyedRandomSource random(5);
+  Dmd2Config config = make_config();
+  config.generator_update_interval = 2;
+  Dmd2Method method(config, make_context(random, Roles(random)));
+  // A rollout that ends at step j needs j + 1 forwards; the draws say which.
+  int64_t student_minimum = 0;
+  for (int64_t step = 1; step <= 4; ++step) {
+    const auto rollout = [&](const char* purpose) {
+      student_minimum += random.integers({purpose, {}, step - 1}, 0, 3, {1}).item<int64_t>() + 1;
+    };
+    if (step % 2 == 0) rollout("dmd.student.target_step");
+    rollout("dmd.critic.target_step");
+    method.single_train_step(make_batch(2), {step});
+  }
+  EXPECT_EQ(forwards_of(method, "student"), student_minimum);
+  EXPECT_EQ(forwards_of(method, "teacher"), 2);     // one for each student update
+  EXPECT_EQ(forwards_of(method, "critic"), 2 + 4);  // its score there, and its own loss
+}
+
+TEST(Dmd2Method, UpdatesTheStudentAtItsInterval) {
+  KeyedRandomSource random(5);
+  Dmd2Config config = make_config();
+  config.generator_update_interval = 5;
+  Dmd2Method method(config, make_context(random, Roles(random)));
+  for (int64_t step = 1; step <= 10; ++step) {
+    const size_t expected = step % 5 == 0 ? 2 : 1;
+    EXPECT_EQ(method.optimizers(step).size(), expected) << step;
+    const StepOutput output = method.single_train_step(make_batch(1), {step});
+    EXPECT_EQ(output.objectives.size(), expected) << step;
+    EXPECT_EQ(output.metrics[0].second, expected == 2 ? 1.0 : 0.0) << step;
+  }
+}
+
+// dL/dx = gradient / number of elements, whatever the loss's own value.
+TEST(Dmd2Method, GeneratorLossHasTheMatchingGradient) {
+  KeyedRandomSource random(5);
+  Dmd2Method method(make_config(), make_context(random, Roles(random)));
+  const StepOutput output = method.single_train_step(make_batch(2), {1});
+  const at::Tensor& gradient = output.tensors[1].second;
+  EXPECT_EQ(output.tensors[1].first, "dmd_gradient");
+  EXPECT_NEAR(output.losses[1].second.item<double>(), 0.5 * gradient.square().mean().item<double>(),
+              1e-6);
+}
+
+TEST(Dmd2Method, EncodesTheNegativePromptOnlyWhenItIsUsed) {
+  KeyedRandomSource random(5);
+  for (const char* policy : {"negative_prompt", "zero", "keep"}) {
+    Dmd2Config config = make_config();
+    config.cfg_uncond.text = policy;
+    Dmd2Method method(config, make_context(random, Roles(random)));
+    method.on_train_start();
+    EXPECT_EQ(dynamic_cast<FakeModel&>(method.student()).has_negative_prompt,
+              std::string(policy) == "negative_prompt");
+  }
+}
+
+TEST(Dmd2Method, NamesMissingAndWronglyTrainableRoles) {
+  KeyedRandomSource random(5);
+  Roles without_critic(random);
+  without_critic.critic.reset();
+  EXPECT_THAT(test::error_of([&] {
+                Dmd2Method(make_config(), make_context(random, std::move(without_critic)));
+              }),
+              HasSubstr("distribution matching needs the role 'critic'"));
+  Roles trained_teacher(random);
+  trained_teacher.teacher = std::make_unique<FakeModel>(random, true);
+  EXPECT_THAT(test::error_of([&] {
+                Dmd2Method(make_config(), make_context(random, std::move(trained_teacher)));
+              }),
+              HasSubstr("models.teacher: distribution matching needs it frozen"));
+}
+
+TEST(Dmd2Method, RefusesStepsThatAreNotDescending) {
+  KeyedRandomSource random(5);
+  for (const std::vector<int64_t>& steps :
+       {std::vector<int64_t>{}, std::vector<int64_t>{500, 750}, std::vector<int64_t>{1001, 500},
+        std::vector<int64_t>{1000, 1000}}) {
+    Dmd2Config config = make_config();
+    config.dmd_denoising_steps = steps;
+    EXPECT_THAT(test::error_of([&] { Dmd2Method(config, make_context(random, Roles(random))); }),
+                HasSubstr("method.dmd_denoising_steps: must be a list of descending timesteps"));
+  }
+}
+
+}  // namespace
+}  // namespace zoetrope
