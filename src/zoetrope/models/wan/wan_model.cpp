@@ -1,6 +1,7 @@
 #include "zoetrope/models/wan/wan_model.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/model_path.h"
@@ -99,6 +100,12 @@ at::Tensor WanModel::clean_latents_BTCHW(const Batch& raw, LatentsSource source)
          context_.num_height / kSpatialCompression, context_.num_width / kSpatialCompression},
         at::TensorOptions().device(context_.device));
   }
+  if (!raw.vae_latent_BCTHW.defined()) {
+    fail<ConfigError>(
+        "training.data.preprocessed_data_type: must be t2v, since this method trains on latents, but "
+        "the data is {}",
+        context_.data_type);
+  }
   const at::Tensor latents_BCTHW = raw.vae_latent_BCTHW.narrow(2, 0, num_frames)
                                        .to(context_.device, at::kFloat, /*non_blocking=*/true);
   return latent_scale_->normalize(latents_BCTHW).transpose(1, 2).contiguous();
@@ -138,13 +145,19 @@ TrainingBatch WanModel::prepare_batch(const Batch& raw, LatentsSource source) {
   return batch;
 }
 
-at::Tensor WanModel::predict_noise(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
-                                   const Conditioning& conditioning) {
+WanTransformerInputs WanModel::network_inputs(const at::Tensor& noisy_BTCHW,
+                                              const at::Tensor& timestep,
+                                              const Conditioning& conditioning) const {
   WanTransformerInputs inputs;
   inputs.hidden_BCTHW = noisy_BTCHW.transpose(1, 2).to(context_.compute_dtype);
   inputs.timestep = timestep;
   inputs.text_BLE = conditioning.text_embedding_BLD;
-  return transformer_.forward(inputs).transpose(1, 2);
+  return inputs;
+}
+
+at::Tensor WanModel::predict_noise(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
+                                   const Conditioning& conditioning) {
+  return transformer_.forward(network_inputs(noisy_BTCHW, timestep, conditioning)).transpose(1, 2);
 }
 
 at::Tensor WanModel::predict_x0(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,

@@ -23,7 +23,7 @@ struct WanModelConfig {
   static void describe(config::Schema<WanModelConfig>& schema);
 };
 
-class WanModel : public ModelBase {
+class WanModel : public virtual ModelBase {
  public:
   /// Reads `<init_from>/transformer` and, with LoRA, makes or reads the adapters. Throws
   /// CheckpointError for missing, unexpected or wrongly shaped tensors, ConfigError when LoRA
@@ -41,7 +41,7 @@ class WanModel : public ModelBase {
   void encode_negative_prompt() override;
   /// Gives the negative prompt's embedding [1, L, D] instead of encoding it.
   void set_negative_text(const at::Tensor& text_1LD);
-  std::string data_type() const override { return "t2v"; }
+  std::string data_type() const override { return context_.data_type; }
   TrainingBatch prepare_batch(const Batch& raw, LatentsSource source) override;
   at::Tensor predict_noise(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
                            const Conditioning& conditioning) override;
@@ -56,6 +56,11 @@ class WanModel : public ModelBase {
   /// With LoRA `weights` are the adapters, and `folder` receives only their file.
   void export_pipeline(const std::filesystem::path& folder,
                        const NamedTensors& weights) const override;
+
+ protected:
+  /// Inputs in the network's type and layout.
+  WanTransformerInputs network_inputs(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
+                                      const Conditioning& conditioning) const;
 
  private:
   void add_adapters();
