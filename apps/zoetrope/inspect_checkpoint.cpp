@@ -40,17 +40,18 @@ struct PartTotals {
     if (num_tensors == 0) return fmt::format("{} values", num_values);
     std::vector<std::string> names;
     for (const auto& [name, count] : dtypes) names.push_back(name);
-    return fmt::format("{} tensors, {:.4g} M elements, {}, {}, and {} values", num_tensors,
+    return fmt::format("{} tensors, {:.4g} M elements, {}, {}{}", num_tensors,
                        static_cast<double>(num_elements) * 1e-6, fmt::join(names, ", "),
-                       format_bytes(num_bytes), num_values);
+                       format_bytes(num_bytes),
+                       num_values > 0 ? fmt::format(", and {} values", num_values) : "");
   }
 };
 
-/// The first two parts of a key: `roles.student`, `callbacks.ema`.
+/// `roles.student`, `callbacks.ema`, `dataloader`: what a key belongs to.
 std::string part_of(const std::string& key) {
   const size_t first = key.find('.');
-  const size_t second = first == std::string::npos ? first : key.find('.', first + 1);
-  return key.substr(0, second);
+  if (key.starts_with("dataloader") || first == std::string::npos) return key.substr(0, first);
+  return key.substr(0, key.find('.', first + 1));
 }
 
 std::string writer_of(const CheckpointFolder& checkpoint) {

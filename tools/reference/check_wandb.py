@@ -3,10 +3,10 @@
     python check_wandb.py DIR [--metrics METRICS.jsonl] [--config KEY=VALUE ...] [--video NAME ...] [--file NAME ...]
                               [--project NAME] [--same-run]
 
-DIR is searched for `*.wandb`, in the order in which they were written. --metrics compares each value with those that
-the jsonl tracker wrote for the same run; --config a dotted key of the config; --video and --file want a video list of
-that name and a saved file, both in the run's folder; --same-run wants all runs to have one id. Needs wandb 0.25
-(tools/wandb.lock): later versions have no reader in Python.
+DIR is searched for `*.wandb`, in the order in which they were written. --metrics compares with every value that the
+jsonl tracker wrote, where later runs of a resumed training replace what earlier ones say; --config a dotted key of the
+config; --video and --file want a video list of that name and a saved file, both in the run's folder; --same-run wants
+all runs to have one id. Needs wandb 0.25 (tools/wandb.lock): later versions have no reader in Python.
 """
 
 import argparse
@@ -73,17 +73,21 @@ def same(left, right):
     return left == right or (math.isnan(left) and math.isnan(right))
 
 
-def check_metrics(run, path, problems):
-    compared = 0
+def check_metrics(runs, path, problems):
+    compared, history = 0, {}
+    for run in runs:
+        for step, row in run.history.items():
+            history.setdefault(step, {}).update(row)
     for line in path.read_text().splitlines():
         expected = json.loads(line)
-        row = run.history.get(expected.pop("step"), {})
+        step = expected.pop("step")
+        row = history.get(step, {})
         if any(kind in expected for kind in ("text", "image", "video")):
             continue
         for name, value in expected.items():
             compared += 1
             if name not in row or not same(row[name], value):
-                problems.append(f"{run.path}: {name} must be {value}, but is {row.get(name)}")
+                problems.append(f"step {step}: {name} must be {value}, but is {row.get(name)}")
     print(f"    {compared} metrics compared with {path.name}")
     if not compared:
         problems.append(f"{path}: no metrics")
@@ -132,7 +136,7 @@ def main():
     for run in runs:
         check_run(run, args, problems)
     if args.metrics and runs:
-        check_metrics(runs[-1], args.metrics, problems)
+        check_metrics(runs, args.metrics, problems)
     if args.same_run and len({run.id for run in runs}) != 1:
         problems.append(f"runs must have one id, but have {[run.id for run in runs]}")
     if problems:

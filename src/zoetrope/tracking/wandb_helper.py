@@ -140,7 +140,7 @@ def main():
     except Exception as error:
         tell(channel, "failed", f"{type(error).__name__}: {error}")
         sys.exit(1)
-    place = "kept in " + os.path.dirname(run.dir) if run.offline else run.url
+    place = run.url or ("not recorded" if run.disabled else "kept in " + os.path.dirname(run.dir))
     tell(channel, "started", f"run {run.id}, {place}")
     exit_code = follow(lines, channel, Recorder(run))
     run.finish(exit_code=exit_code)
