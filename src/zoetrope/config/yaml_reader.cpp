@@ -1,6 +1,9 @@
 #include <algorithm>
+#include <optional>
+#include <sstream>
 #include <system_error>
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include "zoetrope/base/error.h"
@@ -139,26 +142,60 @@ void check_tabs(std::string_view text, const std::string& source) {
   }
 }
 
+/// Hears a document without keeping it, but for where it begins.
+class Listener : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark& mark) override { begin = mark; }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {}
+  void OnAlias(const YAML::Mark& mark, YAML::anchor_t anchor) override {}
+  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                const std::string& value) override {}
+  void OnSequenceStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                       YAML::EmitterStyle::value style) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t anchor,
+                  YAML::EmitterStyle::value style) override {}
+  void OnMapEnd() override {}
+
+  YAML::Mark begin;
+};
+
+/// Where a second document begins. YAML::LoadAll finds documents without end in some damaged texts,
+/// and YAML::Load passes over all but the first.
+std::optional<YAML::Mark> second_document(const std::string& text) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  Listener listener;
+  if (!parser.HandleNextDocument(listener) || !parser.HandleNextDocument(listener))
+    return std::nullopt;
+  return listener.begin;
+}
+
 }  // namespace
 
 Node parse_yaml(std::string_view text, const std::string& source) {
   check_tabs(text, source);
   TreeBuilder builder(source);
-  std::vector<YAML::Node> documents;
+  YAML::Node document;
+  std::optional<YAML::Mark> second;
   try {
-    documents = YAML::LoadAll(std::string(text));
+    second = second_document(std::string(text));
+    if (!second) document = YAML::Load(std::string(text));
   } catch (const YAML::Exception& error) {
     const Location location = builder.locate(error.mark);
     if (has_tab_indent(line_of(text, error.mark.line))) fail_with_tab(location);
     fail<ConfigError>("{}: must be YAML, but {} (column {})", location.text(), error.msg,
                       error.mark.column + 1);
   }
-  if (documents.empty()) return Node::null({source, 1});
-  if (documents.size() > 1) {
-    fail<ConfigError>("{}: a config must be one YAML document, but got {}; remove the '---' lines",
-                      builder.locate(documents[1].Mark()).text(), documents.size());
+  if (second) {
+    fail<ConfigError>(
+        "{}: a config must be one YAML document, but another begins here; remove the "
+        "'---' lines",
+        builder.locate(*second).text());
   }
-  return builder.build(documents[0], builder.locate(documents[0].Mark()));
+  if (document.IsNull() && document.Mark().is_null()) return Node::null({source, 1});
+  return builder.build(document, builder.locate(document.Mark()));
 }
 
 Node parse_yaml_file(const std::filesystem::path& path) {

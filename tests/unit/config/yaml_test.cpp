@@ -90,12 +90,19 @@ TEST(YamlReader, refuses_an_alias_of_itself) {
   EXPECT_THAT(parse_error("a: &a\n  b: *a\n"), HasSubstr("does an alias contain itself?"));
 }
 
+// Found by tests/fuzz/yaml_fuzz.cpp: yaml-cpp finds empty documents without end in these.
+TEST(YamlReader, ends_on_text_that_yaml_cpp_does_not_consume) {
+  for (const char* text : {",", ", a", "- a\n, b\n,"})
+    EXPECT_THAT(parse_error(text), StartsWith("run.yaml:")) << text;
+}
+
 TEST(YamlReader, names_the_line_of_a_fault) {
   EXPECT_THAT(parse_error("a: 1\nb: [1, 2\nc: 3\n"), StartsWith("run.yaml:"));
   EXPECT_EQ(parse_error("a: 1\nb: 2\na: 3\n"),
             "run.yaml:3: a key must be given once, but 'a' was already given at line 1");
   EXPECT_EQ(parse_error("a: 1\n---\nb: 2\n"),
-            "run.yaml:3: a config must be one YAML document, but got 2; remove the '---' lines");
+            "run.yaml:2: a config must be one YAML document, but another begins here; remove the "
+            "'---' lines");
   EXPECT_THAT(parse_error("a: !!python/object:os.system ls\n"),
               HasSubstr("run.yaml:1: a value must be plain YAML"));
   EXPECT_EQ(parse_error("[1, 2]: 3\n"), "run.yaml:1: a key must be text, but got a list");
