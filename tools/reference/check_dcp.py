@@ -2,8 +2,8 @@
 
     python check_dcp.py FOLDER [--same-as OTHER]
 
-Everything in FOLDER is loaded with torch.distributed.checkpoint.load, each tensor's item also with
-torch.load(weights_only=True), and converted with dcp_to_torch_save; the ways must agree bit for bit. With --same-as,
+Everything in FOLDER is loaded with torch.distributed.checkpoint.load and converted with dcp_to_torch_save, which must
+agree bit for bit; Python's zipfile checks the CRCs, and torch.load(weights_only=True) must read each tensor. With --same-as,
 keys, paths, types, shapes and contents must be those of OTHER, as PyTorch reads it, too.
 
 To check what our writer makes:  ZOETROPE_DCP_OUT=/tmp/ours unit_checkpoint_test --gtest_filter='*CopyHoldsTheSame*'
@@ -16,6 +16,7 @@ import pathlib
 import sys
 import tempfile
 import warnings
+import zipfile
 
 import torch
 import torch.distributed.checkpoint as dcp
@@ -53,11 +54,15 @@ def check_same(what, left, right):
 
 def check_items(folder, metadata):
     for index, place in metadata.storage_data.items():
-        if not isinstance(metadata.state_dict_metadata[index.fqn], TensorStorageMetadata):
-            continue  # PyTorch itself reads these without weights_only
         with open(folder / place.relative_path, "rb") as file:
             file.seek(place.offset)
             item = io.BytesIO(file.read(place.length))
+        damaged = zipfile.ZipFile(item).testzip()
+        if damaged:
+            sys.exit(f"FAILED: {index.fqn}: the CRC of {damaged} is wrong")
+        if not isinstance(metadata.state_dict_metadata[index.fqn], TensorStorageMetadata):
+            continue  # PyTorch itself reads these without weights_only
+        item.seek(0)
         try:
             torch.load(item, weights_only=True)
         except Exception as error:  # report any of torch's many kinds with the key
