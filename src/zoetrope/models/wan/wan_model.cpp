@@ -102,7 +102,8 @@ at::Tensor WanModel::clean_latents_BTCHW(const Batch& raw, LatentsSource source)
   }
   if (!raw.vae_latent_BCTHW.defined()) {
     fail<ConfigError>(
-        "training.data.preprocessed_data_type: must be t2v, since this method trains on latents, but "
+        "training.data.preprocessed_data_type: must be t2v, since this method trains on latents, "
+        "but "
         "the data is {}",
         context_.data_type);
   }

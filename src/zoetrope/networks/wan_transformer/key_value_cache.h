@@ -29,6 +29,8 @@ class KeyValueCache {
   /// neither is given.
   KeyValueCache(std::string name, const WanTransformerConfig& config,
                 const CausalAttention& attention, int64_t max_frames);
+  KeyValueCache(const KeyValueCache&) = delete;  // copies would share the memory
+  KeyValueCache& operator=(const KeyValueCache&) = delete;
 
   /// Forgets frames, text and clip; memory is kept and used again where the next clip allows it.
   void clear();

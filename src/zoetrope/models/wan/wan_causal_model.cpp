@@ -1,0 +1,117 @@
+#include "zoetrope/models/wan/wan_causal_model.h"
+
+#include <algorithm>
+
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
+
+#include "zoetrope/base/log.h"
+#include "zoetrope/diffusion/prediction_conversion.h"
+
+namespace zoetrope {
+namespace {
+
+/// The value of the checkpoint, or where it says nothing that of the run; says so when both differ.
+std::optional<int64_t> checkpoint_first(const char* key, const std::optional<int64_t>& checkpoint,
+                                        const std::optional<int64_t>& run,
+                                        const std::filesystem::path& folder) {
+  if (checkpoint && run && *checkpoint != *run) {
+    log_info("{}: '{}' is {}, which is used; pipeline.dit_config.{}: {} is not",
+             (folder / "transformer" / "config.json").string(), key, *checkpoint, key, *run);
+  }
+  return checkpoint ? checkpoint : run;
+}
+
+CausalAttention attention_of(const WanCausalModelConfig& config, const ModelContext& context,
+                             WanTransformerConfig network, const std::filesystem::path& folder) {
+  network.local_attn_size =
+      checkpoint_first("local_attn_size", network.local_attn_size, context.local_attn_size, folder);
+  network.sink_size = checkpoint_first("sink_size", network.sink_size, context.sink_size, folder);
+  return causal_attention_of(network, config.num_frames_per_block);
+}
+
+/// A scalar or [B] as [B, T].
+at::Tensor per_frame(const at::Tensor& timestep, const at::Tensor& noisy_BTCHW) {
+  const at::Tensor row = timestep.dim() == 1 ? timestep.unsqueeze(1) : timestep;
+  return row.expand({noisy_BTCHW.size(0), noisy_BTCHW.size(1)});
+}
+
+}  // namespace
+
+void WanCausalModelConfig::describe(config::Schema<WanCausalModelConfig>& schema) {
+  schema.inherit<WanModelConfig>();
+  schema.field(
+      "num_frames_per_block", &WanCausalModelConfig::num_frames_per_block,
+      "Latent frames that see each other; every frame sees those before its block. Null is "
+      "the checkpoint's own, or 3.",
+      config::between(1, 3));
+}
+
+WanCausalModel::WanCausalModel(const WanCausalModelConfig& config, const ModelContext& context)
+    : WanModel(config, context),
+      attention_(attention_of(config, context, transformer().config(), pipeline_folder())),
+      max_frames_(std::max(context.num_latent_frames,
+                           transformer().config().sliding_window_num_frames.value_or(0))) {}
+
+at::Tensor WanCausalModel::predict_noise(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
+                                         const Conditioning& conditioning) {
+  return block_causal_forward(transformer(), network_inputs(noisy_BTCHW, timestep, conditioning),
+                              attention_)
+      .transpose(1, 2);
+}
+
+at::Tensor WanCausalModel::predict_noise_teacher_forced(const at::Tensor& noisy_BTCHW,
+                                                        const at::Tensor& timestep,
+                                                        const Conditioning& conditioning,
+                                                        const at::Tensor& clean_BTCHW) {
+  WanTransformerInputs inputs = network_inputs(noisy_BTCHW, timestep, conditioning);
+  inputs.clean_BCTHW = clean_BTCHW.transpose(1, 2).to(inputs.hidden_BCTHW.scalar_type());
+  return block_causal_forward(transformer(), inputs, attention_).transpose(1, 2);
+}
+
+KeyValueCache& WanCausalModel::cache(const std::string& tag) {
+  return caches_
+      .try_emplace(tag, fmt::format("cache '{}' of {}", tag, pipeline_folder().string()),
+                   transformer().config(), attention_, max_frames_)
+      .first->second;
+}
+
+void WanCausalModel::clear_caches(const std::string& cache_tag) {
+  const auto found = caches_.find(cache_tag);
+  if (found != caches_.end()) found->second.clear();
+}
+
+at::Tensor WanCausalModel::predict_noise_streaming(const at::Tensor& noisy_BTCHW,
+                                                   const at::Tensor& timestep,
+                                                   const Conditioning& conditioning,
+                                                   const StreamingOptions& options) {
+  return streaming_forward(
+             transformer(),
+             network_inputs(noisy_BTCHW, per_frame(timestep, noisy_BTCHW), conditioning),
+             cache(options.cache_tag), {options.cur_start_frame, options.store_kv})
+      .transpose(1, 2);
+}
+
+at::Tensor WanCausalModel::predict_x0_streaming(const at::Tensor& noisy_BTCHW,
+                                                const at::Tensor& timestep,
+                                                const Conditioning& conditioning,
+                                                const StreamingOptions& options) {
+  const at::Tensor frame_timesteps_BT = per_frame(timestep, noisy_BTCHW);
+  return velocity_to_clean(
+      predict_noise_streaming(noisy_BTCHW, frame_timesteps_BT, conditioning, options), noisy_BTCHW,
+      noise_schedule().sigma_at(frame_timesteps_BT));
+}
+
+DenoisingNetwork WanCausalModel::denoising_network() {
+  return [this](const at::Tensor& noisy_BCTHW, const at::Tensor& timestep_B,
+                const at::Tensor& text_BLD) {
+    at::NoGradGuard no_grad;
+    Conditioning conditioning;
+    conditioning.text_embedding_BLD =
+        text_BLD.to(transformer().parameters().options().compute_dtype);
+    return predict_noise(noisy_BCTHW.transpose(1, 2), timestep_B, conditioning).transpose(1, 2);
+  };
+}
+
+}  // namespace zoetrope
