@@ -8,6 +8,7 @@
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/file.h"
+#include "zoetrope/base/log.h"
 #include "zoetrope/base/model_path.h"
 #include "zoetrope/checkpoint/dcp/dcp_folder.h"
 #include "zoetrope/networks/wan_transformer/wan_key_layouts.h"
@@ -157,6 +158,7 @@ fs::path find_pipeline(const ExportRequest& request, const std::string& init_fro
 
 ExportSource read_export_source(const ExportRequest& request) {
   ExportSource source;
+  log_info("reading {} and its checksums", request.run_or_checkpoint.string());
   source.checkpoint = resolve_resume(fs::absolute(request.run_or_checkpoint).string(), "").value();
   const DcpFolder checkpoint(source.checkpoint.dcp());
   const StoredNames names = stored_names(checkpoint, request);

@@ -182,6 +182,7 @@ void write_whole_weights(const ExportSource& source, const ExportOptions& option
   const fs::path config_file = source.pipeline_folder / "transformer" / "config.json";
   const fs::path folder = diffusers ? staging.folder() / "transformer" : staging.folder();
   if (diffusers) {
+    log_info("linking or copying the other components of {}", source.pipeline_folder.string());
     copy_pipeline_folder(source.pipeline_folder, staging.folder(), "transformer");
     fs::create_directories(folder);
     fs::copy_file(config_file, folder / "config.json");
