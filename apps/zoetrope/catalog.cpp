@@ -7,6 +7,7 @@
 #include "zoetrope/methods/distribution_matching/self_forcing_method.h"
 #include "zoetrope/methods/fine_tuning/diffusion_forcing_method.h"
 #include "zoetrope/methods/fine_tuning/fine_tune_method.h"
+#include "zoetrope/models/wan/wan_causal_model.h"
 #include "zoetrope/models/wan/wan_model.h"
 #include "zoetrope/planned_targets.h"
 
@@ -17,6 +18,10 @@ void add_models(config::Registry<ModelBase, const ModelContext&>& models) {
   const std::string wan = "fastvideo.train.models.wan.wan.WanModel";
   models.add<WanModel, WanModelConfig>(wan, target_aliases(wan, "wan"),
                                        "Wan 2.1 text-to-video, bidirectional.");
+  const std::string wan_causal = "fastvideo.train.models.wan.wan_causal.WanCausalModel";
+  models.add<WanCausalModel, WanCausalModelConfig>(
+      wan_causal, target_aliases(wan_causal, "wan_causal"),
+      "Wan 2.1 text-to-video, causal, with key-value caches for streaming.");
   add_planned_models(models);
 }
 

@@ -124,9 +124,6 @@ std::vector<std::string> target_aliases(const std::string& path, const std::stri
 
 void add_planned_models(config::TargetTable& models) {
   const std::string package = "fastvideo.train.models.";
-  add_planned(models, package + "wan.wan_causal.WanCausalModel", "wan_causal",
-              "Causal Wan 2.1 with a key-value cache.",
-              model_keys() + Keys{"num_frames_per_block"});
   // FastVideo called Matrix-Game 2 "WanGame" before.
   add_planned(models, package + "matrixgame2.matrixgame2.MatrixGame2Model", "wan_game",
               "Image-to-video Wan steered by actions.", model_keys());
