@@ -97,8 +97,9 @@ void AdamW::load_state_dict(const NamedTensors& state) {
     }
   }
   for (const auto& [name, tensor] : wanted) {
-    const auto given = std::find_if(state.begin(), state.end(),
-                                    [&](const auto& entry) { return entry.first == name; });
+    const auto given = std::find_if(state.begin(), state.end(), [&name = name](const auto& entry) {
+      return entry.first == name;
+    });
     if (given == state.end()) faults.push_back(fmt::format("'{}' is missing", name));
   }
   if (!faults.empty()) fail<CheckpointError>("AdamW state: {}", fmt::join(faults, "; "));

@@ -56,8 +56,9 @@ NamedTensors ExponentialMovingAverage::tensors() const {
 void ExponentialMovingAverage::load_state_dict(const NamedTensors& state) {
   at::NoGradGuard no_grad;
   for (const auto& [name, target] : tensors()) {
-    const auto given = std::find_if(state.begin(), state.end(),
-                                    [&](const auto& entry) { return entry.first == name; });
+    const auto given = std::find_if(state.begin(), state.end(), [&name = name](const auto& entry) {
+      return entry.first == name;
+    });
     if (given == state.end())
       fail<CheckpointError>("moving average: must hold '{}', but it is missing", name);
     if (given->second.sizes() != target.sizes()) {

@@ -71,7 +71,7 @@ at::Tensor DcpFolder::read_chunk(const std::string& key, const DcpEntry& entry,
                                  const DcpChunk& chunk) const {
   const std::string where = fmt::format("{}: '{}'", (path_ / chunk.file).string(), key);
   const TorchArchive archive(files_.at(chunk.file), chunk.offset, chunk.num_bytes, where);
-  const at::Tensor tensor = archive.tensor();
+  at::Tensor tensor = archive.tensor();
   if (tensor.scalar_type() != entry.dtype || tensor.sizes() != chunk.box.sizes) {
     fail<CheckpointError>("{}: must be {} {} as .metadata says, but is {} {}", where,
                           dtype_name(entry.dtype), format_shape(chunk.box.sizes),
@@ -95,7 +95,7 @@ at::Tensor DcpFolder::read_tensor(const std::string& key) const {
   for (const DcpChunk& chunk : found.chunks) {
     if (!is_empty(chunk.box)) parts.emplace_back(&chunk.box, read_chunk(key, found, chunk));
   }
-  const at::Tensor whole = at::empty(found.shape, at::TensorOptions().dtype(found.dtype));
+  at::Tensor whole = at::empty(found.shape, at::TensorOptions().dtype(found.dtype));
   for (const auto& [box, part] : parts) part_of(whole, *box).copy_(part);
   return whole;
 }

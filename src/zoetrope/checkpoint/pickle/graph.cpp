@@ -51,7 +51,7 @@ PickleValue object_of(const Graph::Node& node, const std::vector<Visit>& visits)
   object.argument_tuple = visits[node.arguments].value;
   object.state = visits[node.state].value;
   object.entries = entries_of(node, visits);
-  return PickleNode{std::move(object)};
+  return PickleValue(PickleNode{std::move(object)});
 }
 
 PickleValue scalar_of(const Graph::Node& node) {
@@ -69,7 +69,7 @@ PickleValue value_of(const Graph::Node& node, const std::vector<Visit>& visits) 
     case Graph::Kind::kTuple:
       return PickleValue::tuple(elements_of(node, visits));
     case Graph::Kind::kSet:
-      return PickleNode{PickleSet{elements_of(node, visits)}};
+      return PickleValue(PickleNode{PickleSet{elements_of(node, visits)}});
     case Graph::Kind::kDict:
       return PickleValue::dict(entries_of(node, visits));
     case Graph::Kind::kGlobal:
@@ -77,7 +77,7 @@ PickleValue value_of(const Graph::Node& node, const std::vector<Visit>& visits) 
     case Graph::Kind::kObject:
       return object_of(node, visits);
     case Graph::Kind::kPersistentId:
-      return PickleNode{PicklePersistentId{visits[node.children.front()].value}};
+      return PickleValue(PickleNode{PicklePersistentId{visits[node.children.front()].value}});
   }
   return {};
 }

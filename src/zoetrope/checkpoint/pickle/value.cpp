@@ -44,25 +44,25 @@ PickleValue::PickleValue(PickleNode node)
     : node_(std::make_shared<const PickleNode>(std::move(node))) {}
 
 PickleValue PickleValue::boolean(bool value) {
-  return PickleNode{value};
+  return PickleValue(PickleNode{value});
 }
 PickleValue PickleValue::integer(int64_t value) {
-  return PickleNode{value};
+  return PickleValue(PickleNode{value});
 }
 PickleValue PickleValue::real(double value) {
-  return PickleNode{value};
+  return PickleValue(PickleNode{value});
 }
 PickleValue PickleValue::string(std::string value) {
-  return PickleNode{std::move(value)};
+  return PickleValue(PickleNode{std::move(value)});
 }
 PickleValue PickleValue::bytes(std::string value) {
-  return PickleNode{PickleBytes{std::move(value)}};
+  return PickleValue(PickleNode{PickleBytes{std::move(value)}});
 }
 PickleValue PickleValue::list(std::vector<PickleValue> elements) {
-  return PickleNode{PickleList{std::move(elements)}};
+  return PickleValue(PickleNode{PickleList{std::move(elements)}});
 }
 PickleValue PickleValue::tuple(std::vector<PickleValue> elements) {
-  return PickleNode{PickleTuple{std::move(elements)}};
+  return PickleValue(PickleNode{PickleTuple{std::move(elements)}});
 }
 PickleValue PickleValue::int_tuple(const std::vector<int64_t>& values) {
   std::vector<PickleValue> elements;
@@ -71,16 +71,16 @@ PickleValue PickleValue::int_tuple(const std::vector<int64_t>& values) {
   return tuple(std::move(elements));
 }
 PickleValue PickleValue::dict(std::vector<std::pair<PickleValue, PickleValue>> entries) {
-  return PickleNode{PickleDict{std::move(entries)}};
+  return PickleValue(PickleNode{PickleDict{std::move(entries)}});
 }
 PickleValue PickleValue::global(std::string name) {
-  return PickleNode{PickleGlobal{std::move(name)}};
+  return PickleValue(PickleNode{PickleGlobal{std::move(name)}});
 }
 PickleValue PickleValue::call(std::string name, std::vector<PickleValue> arguments) {
   PickleObject object;
   object.type = std::move(name);
   object.argument_tuple = tuple(std::move(arguments));
-  return PickleNode{std::move(object)};
+  return PickleValue(PickleNode{std::move(object)});
 }
 PickleValue PickleValue::instance(std::string name, PickleValue state) {
   PickleObject object;
@@ -88,7 +88,7 @@ PickleValue PickleValue::instance(std::string name, PickleValue state) {
   object.called = false;
   object.argument_tuple = tuple({});
   object.state = std::move(state);
-  return PickleNode{std::move(object)};
+  return PickleValue(PickleNode{std::move(object)});
 }
 
 const PickleNode& PickleValue::node() const {

@@ -18,8 +18,7 @@ struct PickleNode;
 class PickleValue {
  public:
   PickleValue() = default;
-  PickleValue(
-      PickleNode node);  // NOLINT(google-explicit-constructor): every alternative is a value
+  explicit PickleValue(PickleNode node);
 
   static PickleValue boolean(bool value);
   static PickleValue integer(int64_t value);

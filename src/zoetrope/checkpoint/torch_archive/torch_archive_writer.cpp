@@ -30,7 +30,7 @@ PickleValue rebuild_call(const at::Tensor& tensor) {
       {PickleValue::string("storage"),
        PickleValue::global(storage.value_or("torch.storage.UntypedStorage")),
        PickleValue::string("0"), PickleValue::string("cpu"), PickleValue::integer(num_stored)});
-  std::vector<PickleValue> arguments = {PickleNode{memory},
+  std::vector<PickleValue> arguments = {PickleValue(PickleNode{memory}),
                                         PickleValue::integer(0),
                                         PickleValue::int_tuple(tensor.sizes().vec()),
                                         PickleValue::int_tuple(tensor.strides().vec()),
