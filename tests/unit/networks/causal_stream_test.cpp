@@ -310,6 +310,16 @@ TEST_F(CausalCache, RefusesGapsAndLostFramesAndTooLargeChunks) {
   EXPECT_EQ(frames.end_frame(), 6);
 }
 
+TEST_F(CausalCache, IsOutOfUseAfterAPassThatFailed) {
+  KeyValueCache frames("cache", small_config(), attention(1), 3);
+  WanTransformerInputs wrong = chunk(1, 1, 4);
+  wrong.text_BLE = at::randn({1, 3, 7});
+  EXPECT_THROW(streaming_forward(network_, wrong, frames, {0, true}), c10::Error);
+  EXPECT_THAT(error(frames, chunk(1, 1, 4), 0), HasSubstr("it failed; clear the cache"));
+  frames.clear();
+  EXPECT_EQ(error(frames, chunk(1, 1, 4), 0), "no error");
+}
+
 TEST_F(CausalCache, MakesTheTextsKeysOnce) {
   KeyValueCache frames("cache", small_config(), attention(1), 3);
   WanTransformerInputs inputs = chunk(1, 1, 4);
