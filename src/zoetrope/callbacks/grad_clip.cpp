@@ -1,5 +1,7 @@
 #include "zoetrope/callbacks/grad_clip.h"
 
+#include <fmt/format.h>
+
 #include "zoetrope/optim/gradient_norm.h"
 
 namespace zoetrope {
@@ -27,7 +29,7 @@ void GradNormClipCallback::on_before_optimizer_step(RunState& run,
     if (config_.log_module_grad_norms) {
       for (const auto& [module, norm] :
            module_gradient_norms(update.optimizer->model().parameters())) {
-        metrics.push_back({name + "/" + module, norm});
+        metrics.push_back({fmt::format("{}/{}", name, module), norm});
       }
     }
     if (config_.max_grad_norm > 0.0) {

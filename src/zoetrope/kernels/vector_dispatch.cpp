@@ -31,8 +31,8 @@ VectorLevel wanted_level() {
 }  // namespace
 
 VectorLevel vector_level() {
-  static const VectorLevel kLevel = std::min(supported_level(), wanted_level());
-  return kLevel;
+  static const VectorLevel level = std::min(supported_level(), wanted_level());
+  return level;
 }
 
 bool has_bf16_multiply() {

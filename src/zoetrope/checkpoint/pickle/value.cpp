@@ -6,8 +6,8 @@ namespace zoetrope {
 namespace {
 
 const PickleNode& none_node() {
-  static const PickleNode kNone;
-  return kNone;
+  static const PickleNode none;
+  return none;
 }
 
 template <class Alternative>

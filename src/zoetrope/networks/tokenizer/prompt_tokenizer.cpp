@@ -132,13 +132,11 @@ class PromptTokenizer::Vocabulary {
   /// The text that SentencePiece segments: its pieces side by side, bytes put together again.
   std::string normalize(std::string_view text) const {
     std::string normalized;
-    const auto encoded = model_.EncodeAsImmutableProto({text.data(), text.size()});
-    for (size_t i = 0; i < encoded.pieces_size(); ++i) {
-      const auto piece = encoded.pieces(static_cast<int>(i));
-      if (model_.IsByte(static_cast<int>(piece.id()))) {
-        normalized.push_back(byte_of_piece(piece.piece()));
+    for (const std::string& piece : model_.EncodeAsPieces({text.data(), text.size()})) {
+      if (model_.IsByte(model_.PieceToId(piece))) {
+        normalized.push_back(byte_of_piece(piece));
       } else {
-        normalized += piece.piece();
+        normalized += piece;
       }
     }
     return normalized;
