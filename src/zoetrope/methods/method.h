@@ -4,10 +4,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "zoetrope/diffusion/few_step.h"
 #include "zoetrope/models/model.h"
 #include "zoetrope/optim/adamw.h"
 #include "zoetrope/optim/learning_rate_schedule.h"
@@ -114,6 +116,8 @@ class TrainingMethod {
   virtual void load_averaged_role(const std::string& /*role*/, const NamedTensors& /*weights*/) {}
   /// The optimizers that step at `step`.
   virtual std::vector<RoleOptimizer*> optimizers(int64_t step) = 0;
+  /// How the student is to be sampled that this method trains for few steps; none otherwise.
+  virtual std::optional<FewStepRollout> few_step_rollout() { return std::nullopt; }
   /// All optimizers of the method, one for each trained role; what checkpoints hold.
   virtual std::vector<RoleOptimizer*> role_optimizers() = 0;
 

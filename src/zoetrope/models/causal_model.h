@@ -9,6 +9,8 @@
 
 namespace zoetrope {
 
+struct StreamingNetwork;
+
 /// How a streaming prediction uses a cache.
 struct StreamingOptions {
   /// Which of the model's caches: one for every conditioning that is streamed at the same time.
@@ -45,6 +47,10 @@ class CausalModelBase : public virtual ModelBase {
                                                   const at::Tensor& timestep,
                                                   const Conditioning& conditioning,
                                                   const at::Tensor& clean_BTCHW) = 0;
+  /// The network for sampling clips of `num_frames` latent frames or fewer (any number where the
+  /// model's window is bounded), with the weights of the moment and a cache of its own; valid as
+  /// long as the model.
+  virtual StreamingNetwork streaming_network(int64_t num_frames) = 0;
 };
 
 }  // namespace zoetrope

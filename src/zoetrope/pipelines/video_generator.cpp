@@ -1,14 +1,50 @@
 #include "zoetrope/pipelines/video_generator.h"
 
+#include <chrono>
 #include <memory>
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <fmt/format.h>
 
 #include "zoetrope/networks/umt5/text_embedding.h"
 #include "zoetrope/tensor/random_source.h"
 
 namespace zoetrope {
+namespace {
+
+class Stopwatch {
+ public:
+  void hand_on(const std::vector<media::Frame>& frames, const FrameSink& sink) {
+    if (timing_.num_frames == 0) timing_.first_frame_sec = elapsed_sec();
+    timing_.num_frames += static_cast<int64_t>(frames.size());
+    sink(frames);
+    timing_.total_sec = elapsed_sec();
+  }
+  const VideoTiming& timing() const { return timing_; }
+
+ private:
+  double elapsed_sec() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  VideoTiming timing_;
+};
+
+std::vector<int64_t> shape_of(const WanVae& vae, const VideoOptions& options) {
+  return latent_shape(vae.config(), 1, options.num_frames, options.num_height, options.num_width);
+}
+
+// Draws are named after what they are for, so that they do not depend on each other.
+NamedNoise noise_of(const VideoRequest& request, const VideoOptions& options, at::Device device) {
+  return [random = KeyedRandomSource(options.seed), index = request.noise_index, device](
+             const std::string& name, at::IntArrayRef shape) mutable {
+    return random.normal({"sampling.noise" + name, {index}}, shape).to(device);
+  };
+}
+
+}  // namespace
 
 VideoGenerator::VideoGenerator(std::filesystem::path pipeline_folder, at::Device device)
     : pipeline_folder_(std::move(pipeline_folder)),
@@ -31,21 +67,51 @@ at::Tensor VideoGenerator::text_BLD(const std::string& prompt) const {
   return pad_text_embeddings({embeddings_.at(prompt)});
 }
 
-std::vector<media::Frame> VideoGenerator::generate(const VelocityFunction& velocity,
-                                                   const VideoRequest& request,
-                                                   const VideoOptions& options,
-                                                   const SamplingProgress& progress) {
-  at::NoGradGuard no_grad;
+GuidedText VideoGenerator::guided_text(const VideoRequest& request, const VideoOptions& options) {
+  if (options.sampling.guidance_scale <= 1.0) {
+    prepare_prompts({request.prompt});
+    return {text_BLD(request.prompt), {}};
+  }
   prepare_prompts({request.prompt, options.negative_prompt});
-  const auto shape =
-      latent_shape(vae_.config(), 1, options.num_frames, options.num_height, options.num_width);
-  KeyedRandomSource random(options.seed);
-  const at::Tensor noise_BCTHW =
-      random.normal({"sampling.noise", {request.noise_index}}, shape).to(device_);
-  const GuidedText text{text_BLD(request.prompt), text_BLD(options.negative_prompt)};
+  return {text_BLD(request.prompt), text_BLD(options.negative_prompt)};
+}
+
+int64_t VideoGenerator::num_latent_frames(const VideoOptions& options) const {
+  return shape_of(vae_, options)[2];
+}
+
+VideoTiming VideoGenerator::generate(const VelocityFunction& velocity, const VideoRequest& request,
+                                     const VideoOptions& options, const FrameSink& sink,
+                                     const SamplingProgress& progress) {
+  const at::NoGradGuard no_grad;
+  const auto shape = shape_of(vae_, options);
+  const GuidedText text = guided_text(request, options);
+  const NamedNoise noise = noise_of(request, options, device_);
+  const auto fresh_noise = [&](int64_t step) { return noise(fmt::format(".step{}", step), shape); };
+  Stopwatch stopwatch;
   const at::Tensor latents_BCTHW =
-      sample_latents(velocity, noise_BCTHW, text, options.sampling, progress);
-  return to_frames(decode_to_bytes(vae_, latents_BCTHW)[0]);
+      sample_latents(velocity, noise("", shape), text, options.sampling, progress, fresh_noise);
+  stopwatch.hand_on(to_frames(decode_to_bytes(vae_, latents_BCTHW)[0]), sink);
+  return stopwatch.timing();
+}
+
+VideoTiming VideoGenerator::stream(const StreamingNetwork& network, const VideoRequest& request,
+                                   const VideoOptions& options, const FrameSink& sink,
+                                   const SamplingProgress& progress) {
+  const at::NoGradGuard no_grad;
+  const StreamedClip clip{shape_of(vae_, options), options.sampling};
+  const GuidedText text = guided_text(request, options);
+  const NamedNoise noise = noise_of(request, options, device_);
+  WanVaeDecoding decoding;
+  Stopwatch stopwatch;
+  stream_latents(
+      network, text, clip,
+      [&](const std::string& name, at::IntArrayRef shape) { return noise("." + name, shape); },
+      [&](const FrameBlock& /*block*/, const at::Tensor& latents_BCTHW) {
+        stopwatch.hand_on(to_frames(decode_next_to_bytes(vae_, latents_BCTHW, decoding)[0]), sink);
+      },
+      progress);
+  return stopwatch.timing();
 }
 
 }  // namespace zoetrope

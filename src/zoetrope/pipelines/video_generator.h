@@ -10,6 +10,7 @@
 #include "zoetrope/media/frame.h"
 #include "zoetrope/networks/umt5/text_embedding.h"
 #include "zoetrope/networks/wan_vae/wan_vae.h"
+#include "zoetrope/pipelines/causal_pipeline.h"
 #include "zoetrope/pipelines/wan_pipeline.h"
 
 namespace zoetrope {
@@ -28,22 +29,46 @@ struct VideoOptions {
   SamplingOptions sampling;
 };
 
+/// Takes frames in their order, some at a time.
+using FrameSink = std::function<void(const std::vector<media::Frame>& frames)>;
+
+/// How fast a video came, from its first network call on; what the sink does with the frames is
+/// included, embedding the prompt is not.
+struct VideoTiming {
+  int64_t num_frames = 0;
+  double first_frame_sec = 0.0;  ///< until the first frames were decoded
+  double total_sec = 0.0;
+
+  double frames_per_sec() const {
+    return total_sec > 0.0 ? static_cast<double>(num_frames) / total_sec : 0.0;
+  }
+};
+
 class VideoGenerator {
  public:
   /// Loads the VAE of `pipeline_folder` in fp32. The text encoder is loaded when prompts are new,
   /// and freed again. Throws CheckpointError as the components do.
   VideoGenerator(std::filesystem::path pipeline_folder, at::Device device);
 
-  /// Frames of one video for `request`: the same request, options and weights give the same frames.
-  /// `progress` counts sampling steps.
-  std::vector<media::Frame> generate(const VelocityFunction& velocity, const VideoRequest& request,
-                                     const VideoOptions& options,
-                                     const SamplingProgress& progress = {});
+  /// Hands the frames of one video for `request` to `sink`, all at once: the same request, options
+  /// and weights give the same frames. `progress` counts sampling steps.
+  VideoTiming generate(const VelocityFunction& velocity, const VideoRequest& request,
+                       const VideoOptions& options, const FrameSink& sink,
+                       const SamplingProgress& progress = {});
+  /// The same for a causal network: the frames of each block as soon as they are decoded. Memory
+  /// does not grow with the length of the video where the network's window is bounded.
+  VideoTiming stream(const StreamingNetwork& network, const VideoRequest& request,
+                     const VideoOptions& options, const FrameSink& sink,
+                     const SamplingProgress& progress = {});
+
   /// Embeds all of `prompts` that are new with one load of the text encoder.
   void prepare_prompts(const std::vector<std::string>& prompts);
+  /// Latent frames of a video. Throws DataError when the sizes do not fit the VAE.
+  int64_t num_latent_frames(const VideoOptions& options) const;
 
  private:
   at::Tensor text_BLD(const std::string& prompt) const;
+  GuidedText guided_text(const VideoRequest& request, const VideoOptions& options);
 
   std::filesystem::path pipeline_folder_;
   at::Device device_;

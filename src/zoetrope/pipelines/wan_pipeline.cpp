@@ -22,7 +22,9 @@ std::vector<int64_t> latent_shape(const WanVaeConfig& vae, int64_t num_videos, i
   return {num_videos, vae.z_dim, vae.num_latent_frames(num_frames), height / ratio, width / ratio};
 }
 
-std::unique_ptr<Sampler> make_sampler(const SamplingOptions& options) {
+std::unique_ptr<Sampler> make_sampler(const SamplingOptions& options,
+                                      const FreshNoise& fresh_noise) {
+  if (options.few_step) return std::make_unique<FewStepSampler>(*options.few_step, fresh_noise);
   if (options.sampler == SamplerKind::kFlowMatchEuler) {
     return std::make_unique<FlowMatchEuler>(
         make_euler_schedule(options.flow_shift, options.num_steps));
@@ -30,44 +32,65 @@ std::unique_ptr<Sampler> make_sampler(const SamplingOptions& options) {
   return std::make_unique<UniPc>(make_unipc_schedule(options.flow_shift, options.num_steps));
 }
 
-at::Tensor sample_latents(const VelocityFunction& velocity, const at::Tensor& noise_BCTHW,
-                          const GuidedText& text, const SamplingOptions& options,
-                          const SamplingProgress& progress) {
-  const c10::NoGradGuard no_gradients;
-  const int64_t batch = noise_BCTHW.size(0);
-  const bool guided = options.guidance_scale > 1.0;
-  if (text.text_BLD.size(0) != batch) {
+GuidedRows::GuidedRows(const GuidedText& text, double guidance_scale, int64_t num_videos)
+    : text_BLD_(text.text_BLD), guidance_scale_(guidance_scale) {
+  if (text.text_BLD.size(0) != num_videos) {
     fail<Error>("sampling: there must be one text per video, but there are {} for {}",
-                text.text_BLD.size(0), batch);
+                text.text_BLD.size(0), num_videos);
   }
-  if (guided && !text.negative_text_BLD.defined()) {
+  if (guidance_scale <= 1.0) return;
+  if (!text.negative_text_BLD.defined()) {
     fail<Error>(
         "sampling: guidance_scale {} needs a negative text, but there is none; a scale of 1 needs "
         "none",
-        options.guidance_scale);
+        guidance_scale);
   }
-  at::Tensor rows_text = text.text_BLD;
-  if (guided) {
-    rows_text = at::cat({text.negative_text_BLD.expand_as(text.text_BLD), text.text_BLD});
-  }
-  const std::unique_ptr<Sampler> sampler = make_sampler(options);
+  text_BLD_ = at::cat({text.negative_text_BLD.expand_as(text.text_BLD), text.text_BLD});
+}
+
+at::Tensor GuidedRows::rows(const at::Tensor& latents_BCTHW) const {
+  return guidance_scale_ > 1.0 ? at::cat({latents_BCTHW, latents_BCTHW}) : latents_BCTHW;
+}
+
+at::Tensor GuidedRows::combine(const at::Tensor& rows_BCTHW) const {
+  if (guidance_scale_ <= 1.0) return rows_BCTHW;
+  const std::vector<at::Tensor> halves = rows_BCTHW.chunk(2);
+  return halves[0] + guidance_scale_ * (halves[1] - halves[0]);
+}
+
+at::Tensor run_sampler(Sampler& sampler, const GuidedRows& guided, const RowsVelocity& velocity,
+                       const at::Tensor& noise_BCTHW, const SamplingProgress& progress) {
+  const c10::NoGradGuard no_gradients;
   at::Tensor latents = noise_BCTHW.to(at::kFloat);
-  for (int64_t i = 0; i < sampler->num_steps(); ++i) {
-    const at::Tensor rows = guided ? at::cat({latents, latents}) : latents;
-    const at::Tensor timestep_B = at::full({rows.size(0)}, sampler->timestep(i), latents.options());
-    at::Tensor predicted = velocity(rows, timestep_B, rows_text).to(at::kFloat);
-    if (guided) {
-      const std::vector<at::Tensor> halves = predicted.chunk(2);
-      predicted = halves[0] + options.guidance_scale * (halves[1] - halves[0]);
-    }
-    latents = sampler->step(predicted, i, latents);
-    if (progress) progress(i + 1, sampler->num_steps());
+  for (int64_t i = 0; i < sampler.num_steps(); ++i) {
+    const at::Tensor rows = guided.rows(latents);
+    const at::Tensor timestep_B = at::full({rows.size(0)}, sampler.timestep(i), latents.options());
+    latents = sampler.step(guided.combine(velocity(rows, timestep_B).to(at::kFloat)), i, latents);
+    if (progress) progress(i + 1, sampler.num_steps());
   }
   return latents;
 }
 
+at::Tensor sample_latents(const VelocityFunction& velocity, const at::Tensor& noise_BCTHW,
+                          const GuidedText& text, const SamplingOptions& options,
+                          const SamplingProgress& progress, const FreshNoise& fresh_noise) {
+  const GuidedRows guided(text, options.guidance_scale, noise_BCTHW.size(0));
+  const auto rows_velocity = [&](const at::Tensor& rows_BCTHW, const at::Tensor& timestep_B) {
+    return velocity(rows_BCTHW, timestep_B, guided.text_BLD());
+  };
+  return run_sampler(*make_sampler(options, fresh_noise), guided, rows_velocity, noise_BCTHW,
+                     progress);
+}
+
 at::Tensor decode_to_bytes(const WanVae& vae, const at::Tensor& latents_BCTHW) {
-  const at::Tensor pixels_BCFHW = vae.decode(vae.denormalize(latents_BCTHW)).to(at::kFloat);
+  WanVaeDecoding clip;
+  return decode_next_to_bytes(vae, latents_BCTHW, clip);
+}
+
+at::Tensor decode_next_to_bytes(const WanVae& vae, const at::Tensor& latents_BCTHW,
+                                WanVaeDecoding& clip) {
+  const at::Tensor pixels_BCFHW =
+      vae.decode_next(vae.denormalize(latents_BCTHW), clip).to(at::kFloat);
   const at::Tensor bytes =
       pixels_BCFHW.add_(1.0).mul_(127.5).round_().clamp_(0.0, 255.0).to(at::kByte);
   return bytes.permute({0, 2, 3, 4, 1}).contiguous().to(at::kCPU);

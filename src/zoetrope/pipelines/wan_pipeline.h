@@ -7,11 +7,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
-#include "zoetrope/diffusion/samplers/sampler.h"
+#include "zoetrope/diffusion/samplers/few_step_sampler.h"
 #include "zoetrope/media/frame.h"
 #include "zoetrope/networks/wan_vae/wan_vae.h"
 
@@ -30,6 +31,9 @@ struct SamplingOptions {
   int64_t num_steps = 50;
   double guidance_scale = 3.0;  ///< 1 or less: conditional only, one row per video
   double flow_shift = 3.0;      ///< 3 for 480p, 5 for 720p
+  /// Steps of a distilled student, in place of the sampler, its steps and its shift. The student
+  /// learned its teacher's guidance, so guidance_scale should be 1.
+  std::optional<FewStepRollout> few_step;
 };
 
 /// Called after each step with the number of steps done and of all.
@@ -40,8 +44,9 @@ using SamplingProgress = std::function<void(int64_t done, int64_t total)>;
 std::vector<int64_t> latent_shape(const WanVaeConfig& vae, int64_t num_videos, int64_t num_frames,
                                   int64_t height, int64_t width);
 
-/// A sampler for one run.
-std::unique_ptr<Sampler> make_sampler(const SamplingOptions& options);
+/// A sampler for one run; `fresh_noise` is what few steps take between them (see FewStepSampler).
+std::unique_ptr<Sampler> make_sampler(const SamplingOptions& options,
+                                      const FreshNoise& fresh_noise = {});
 
 /// Text of one batch: conditional, and unconditional for guidance (the negative prompt; one row
 /// serves all).
@@ -50,16 +55,44 @@ struct GuidedText {
   at::Tensor negative_text_BLD;  ///< [B or 1, L, D]; may be undefined when guidance_scale <= 1
 };
 
+/// The rows of one network call, and their predictions' combination: with guidance (scale > 1) the
+/// unconditional and the conditional ones as one batch, else the conditional ones.
+class GuidedRows {
+ public:
+  /// Throws Error unless there is one text per video, and a negative one for guidance.
+  GuidedRows(const GuidedText& text, double guidance_scale, int64_t num_videos);
+
+  const at::Tensor& text_BLD() const { return text_BLD_; }
+  at::Tensor rows(const at::Tensor& latents_BCTHW) const;
+  /// v = v_negative + scale (v_text - v_negative) of the rows' predictions.
+  at::Tensor combine(const at::Tensor& rows_BCTHW) const;
+
+ private:
+  at::Tensor text_BLD_;
+  double guidance_scale_;
+};
+
 /// Normalised latents [B, C, T, H, W] sampled from `noise_BCTHW` (standard normal; the same noise
-/// gives the same video). fp32 on the device of the noise. Guidance runs conditional and
-/// unconditional rows as one batch: v = v_negative + scale (v_text - v_negative). Throws Error when
-/// guidance has no negative text.
+/// gives the same video). fp32 on the device of the noise. Throws Error as GuidedRows, and when
+/// steps need `fresh_noise` and there is none.
 at::Tensor sample_latents(const VelocityFunction& velocity, const at::Tensor& noise_BCTHW,
                           const GuidedText& text, const SamplingOptions& options,
-                          const SamplingProgress& progress = {});
+                          const SamplingProgress& progress = {},
+                          const FreshNoise& fresh_noise = {});
+
+/// (rows_BCTHW, timestep_B) -> velocity of the rows of GuidedRows, whose text it knows.
+using RowsVelocity =
+    std::function<at::Tensor(const at::Tensor& rows_BCTHW, const at::Tensor& timestep_B)>;
+
+/// All steps of `sampler`, from `noise_BCTHW`: what sample_latents() does when the text is settled.
+at::Tensor run_sampler(Sampler& sampler, const GuidedRows& guided, const RowsVelocity& velocity,
+                       const at::Tensor& noise_BCTHW, const SamplingProgress& progress = {});
 
 /// Decodes normalised latents: uint8 [B, F, H, W, 3] on the CPU, rounded.
 at::Tensor decode_to_bytes(const WanVae& vae, const at::Tensor& latents_BCTHW);
+/// The same for the next latent frames of a clip (see WanVae::decode_next).
+at::Tensor decode_next_to_bytes(const WanVae& vae, const at::Tensor& latents_BCTHW,
+                                WanVaeDecoding& clip);
 
 /// The frames of one video of decode_to_bytes(): uint8 [F, H, W, 3].
 std::vector<media::Frame> to_frames(const at::Tensor& bytes_FHWC);

@@ -6,7 +6,6 @@
 #include "zoetrope/base/error.h"
 #include "zoetrope/diffusion/prediction_conversion.h"
 #include "zoetrope/diffusion/timestep_sampling.h"
-#include "zoetrope/methods/distribution_matching/denoising_steps.h"
 
 namespace zoetrope {
 namespace {
@@ -91,6 +90,12 @@ bool Dmd2Method::simulates() const {
 
 void Dmd2Method::on_train_start() {
   if (needs_negative_prompt(config_.cfg_uncond)) student().encode_negative_prompt();
+}
+
+std::optional<FewStepRollout> Dmd2Method::few_step_rollout() {
+  return FewStepRollout{.schedule = schedule(),
+                        .timesteps = denoising_timesteps_,
+                        .warped = config_.warp_denoising_step};
 }
 
 bool Dmd2Method::updates_student(int64_t step) const {

@@ -38,6 +38,7 @@ class Dmd2Method : public TrainingMethod {
   StepOutput single_train_step(const Batch& raw, const StepIndex& index) override;
   std::vector<RoleOptimizer*> optimizers(int64_t step) override;
   std::vector<RoleOptimizer*> role_optimizers() override { return {&student_optimizer_, &critic_}; }
+  std::optional<FewStepRollout> few_step_rollout() override;
 
  protected:
   /// Which of the two independent rollouts of a step is meant; names its draws.

@@ -6,7 +6,6 @@
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/diffusion/prediction_conversion.h"
-#include "zoetrope/methods/distribution_matching/denoising_steps.h"
 #include "zoetrope/methods/requirements.h"
 
 namespace zoetrope {
@@ -57,19 +56,14 @@ SelfForcingMethod::SelfForcingMethod(const SelfForcingConfig& config, MethodCont
                                                         "method.dmd_denoising_steps"));
 }
 
-std::vector<SelfForcingMethod::Block> SelfForcingMethod::split_into_blocks(
-    int64_t num_frames) const {
-  const int64_t num_blocks = std::max<int64_t>(1, num_frames / config_.chunk_size);
-  std::vector<Block> blocks;
-  int64_t first = 0;
-  for (int64_t i = 0; i < num_blocks; ++i) {
-    // Frames that fill no block of their own join the first.
-    const int64_t size =
-        i == 0 ? num_frames - (num_blocks - 1) * config_.chunk_size : config_.chunk_size;
-    blocks.push_back({i, first, size});
-    first += size;
-  }
-  return blocks;
+std::optional<FewStepRollout> SelfForcingMethod::few_step_rollout() {
+  return FewStepRollout{.schedule = schedule_,
+                        .timesteps = denoising_timesteps(),
+                        .transition = config_.student_sample_type == "sde"
+                                          ? FewStepTransition::kSde
+                                          : FewStepTransition::kOde,
+                        .context_noise = config_.context_noise,
+                        .warped = config_.warp_denoising_step};
 }
 
 std::vector<int64_t> SelfForcingMethod::draw_exit_steps(const std::string& purpose,
@@ -99,11 +93,11 @@ at::Tensor SelfForcingMethod::rollout(const TrainingBatch& batch, const StepInde
   const std::string purpose =
       which == Rollout::kStudent ? "self_forcing.student" : "self_forcing.critic";
   const at::Tensor noise = draw_noise(batch, purpose + ".noise");
-  const std::vector<Block> blocks = split_into_blocks(noise.size(1));
+  const std::vector<FrameBlock> blocks = split_into_blocks(noise.size(1), config_.chunk_size);
   const std::vector<int64_t> exit_steps = draw_exit_steps(purpose, index, blocks.size());
   std::vector<at::Tensor> generated;
   causal_student_.clear_caches(kCacheTag);
-  for (const Block& block : blocks) {
+  for (const FrameBlock& block : blocks) {
     const std::string block_purpose = fmt::format("{}.block{}", purpose, block.index);
     const bool block_has_grad = with_grad && config_.enable_gradient_in_rollout &&
                                 block.first >= config_.start_gradient_frame;
@@ -124,7 +118,7 @@ at::Tensor SelfForcingMethod::rollout(const TrainingBatch& batch, const StepInde
   return clip;
 }
 
-at::Tensor SelfForcingMethod::denoise_block(const TrainingBatch& batch, const Block& block,
+at::Tensor SelfForcingMethod::denoise_block(const TrainingBatch& batch, const FrameBlock& block,
                                             const at::Tensor& noise, const std::string& purpose,
                                             int64_t exit_step, bool with_grad) {
   StreamingOptions options;
@@ -151,12 +145,11 @@ at::Tensor SelfForcingMethod::next_input(const TrainingBatch& batch, const at::T
   const at::Tensor& next_timestep = denoising_timesteps()[step + 1];
   if (config_.student_sample_type == "sde")
     return schedule_.add_noise(clean, draw_block_noise(batch, clean, purpose), next_timestep);
-  const at::Tensor noise =
-      clean_to_noise(clean, noisy, schedule_.sigma_at(denoising_timesteps()[step]));
-  return schedule_.add_noise(clean, noise, next_timestep);
+  return next_input_along_flow(schedule_, {clean, noisy, denoising_timesteps()[step]},
+                               next_timestep);
 }
 
-void SelfForcingMethod::store_context(const TrainingBatch& batch, const Block& block,
+void SelfForcingMethod::store_context(const TrainingBatch& batch, const FrameBlock& block,
                                       const at::Tensor& clean, const std::string& purpose) {
   at::NoGradGuard no_grad;
   const at::Tensor timestep =

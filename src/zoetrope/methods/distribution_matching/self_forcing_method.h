@@ -24,6 +24,7 @@ class SelfForcingMethod : public Dmd2Method {
   /// Throws ConfigError as Dmd2Method does, and when the student is not causal, its blocks are of
   /// another size, or the rollout mode is not `simulate`.
   SelfForcingMethod(const SelfForcingConfig& config, MethodContext context);
+  std::optional<FewStepRollout> few_step_rollout() override;
 
  protected:
   /// Gradient flows through the last denoising step of each block alone; what a block sees of the
@@ -33,23 +34,16 @@ class SelfForcingMethod : public Dmd2Method {
   const FlowMatchSchedule& schedule() override { return schedule_; }
 
  private:
-  /// Latent frames [first, first + size) of a clip.
-  struct Block {
-    int64_t index;
-    int64_t first;
-    int64_t size;
-  };
-
-  std::vector<Block> split_into_blocks(int64_t num_frames) const;
   /// The denoising step at which each block ends, on the CPU.
   std::vector<int64_t> draw_exit_steps(const std::string& purpose, const StepIndex& index,
                                        size_t num_blocks) const;
-  at::Tensor denoise_block(const TrainingBatch& batch, const Block& block, const at::Tensor& noise,
-                           const std::string& purpose, int64_t exit_step, bool with_grad);
+  at::Tensor denoise_block(const TrainingBatch& batch, const FrameBlock& block,
+                           const at::Tensor& noise, const std::string& purpose, int64_t exit_step,
+                           bool with_grad);
   at::Tensor next_input(const TrainingBatch& batch, const at::Tensor& noisy,
                         const at::Tensor& clean, const std::string& purpose, size_t step);
   /// Lets later blocks see this one.
-  void store_context(const TrainingBatch& batch, const Block& block, const at::Tensor& clean,
+  void store_context(const TrainingBatch& batch, const FrameBlock& block, const at::Tensor& clean,
                      const std::string& purpose);
   at::Tensor draw_block_noise(const TrainingBatch& batch, const at::Tensor& like,
                               const std::string& purpose);

@@ -8,6 +8,7 @@
 
 #include "zoetrope/base/log.h"
 #include "zoetrope/diffusion/prediction_conversion.h"
+#include "zoetrope/networks/wan_transformer/streaming_network.h"
 
 namespace zoetrope {
 namespace {
@@ -112,6 +113,10 @@ DenoisingNetwork WanCausalModel::denoising_network() {
         text_BLD.to(transformer().parameters().options().compute_dtype);
     return predict_noise(noisy_BCTHW.transpose(1, 2), timestep_B, conditioning).transpose(1, 2);
   };
+}
+
+StreamingNetwork WanCausalModel::streaming_network(int64_t num_frames) {
+  return make_streaming_network(transformer(), attention_, num_frames);
 }
 
 }  // namespace zoetrope

@@ -38,6 +38,7 @@ class WanCausalModel : public WanModel, public CausalModelBase {
                                   const StreamingOptions& options) override;
   /// Whole clips, block-causal.
   DenoisingNetwork denoising_network() override;
+  StreamingNetwork streaming_network(int64_t num_frames) override;
 
  private:
   KeyValueCache& cache(const std::string& tag);

@@ -28,6 +28,11 @@ at::Tensor to_clip(const at::Tensor& rows, int64_t batch) {
 
 }  // namespace
 
+WanVaeDecoding::WanVaeDecoding() = default;
+WanVaeDecoding::~WanVaeDecoding() = default;
+WanVaeDecoding::WanVaeDecoding(WanVaeDecoding&&) noexcept = default;
+WanVaeDecoding& WanVaeDecoding::operator=(WanVaeDecoding&&) noexcept = default;
+
 struct WanVae::Networks {
   Networks(WeightSource& weights, const WanVaeConfig& config)
       : encoder(wan_vae::make_encoder(weights, config)),
@@ -135,35 +140,53 @@ at::Tensor WanVae::encode_tile(const at::Tensor& pixels_BCFHW) const {
 }
 
 at::Tensor WanVae::decode(const at::Tensor& latents_BCTHW) const {
+  WanVaeDecoding clip;
+  return decode_next(latents_BCTHW, clip);
+}
+
+at::Tensor WanVae::decode_next(const at::Tensor& latents_BCTHW, WanVaeDecoding& clip) const {
   const c10::NoGradGuard no_gradients;
   if (latents_BCTHW.dim() != 5 || latents_BCTHW.size(1) != config_.z_dim) {
     fail<DataError>("VAE decode: latents must be [B, {}, T, H, W], but have shape {}",
                     config_.z_dim, format_shape(latents_BCTHW.sizes()));
   }
-  const int64_t ratio = config_.spatial_ratio();
-  if (!needs_tiles(latents_BCTHW.size(3) * ratio, latents_BCTHW.size(4) * ratio)) {
-    return decode_tile(latents_BCTHW).clamp_(-1.0, 1.0);
+  const bool starts = clip.first_shape_.empty();
+  if (starts) clip.first_shape_ = latents_BCTHW.sizes().vec();
+  for (const size_t dim : {0UL, 3UL, 4UL}) {
+    if (clip.first_shape_[dim] != latents_BCTHW.size(static_cast<int64_t>(dim))) {
+      fail<DataError>(
+          "VAE decode: the pieces of a clip must be alike but for their length, but one of shape "
+          "{} follows one of {}",
+          format_shape(latents_BCTHW.sizes()), format_shape(clip.first_shape_));
+    }
   }
+  size_t next_tile = 0;
+  const auto decode_one = [&](const at::Tensor& tile) {
+    if (starts) clip.tiles_.push_back(std::make_unique<ChunkHistory>(tile.size(0)));
+    return decode_tile(tile, starts, *clip.tiles_[next_tile++]);
+  };
+  const int64_t ratio = config_.spatial_ratio();
+  if (!needs_tiles(latents_BCTHW.size(3) * ratio, latents_BCTHW.size(4) * ratio))
+    return decode_one(latents_BCTHW).clamp_(-1.0, 1.0);
   const wan_vae::TileGrid grid{
       .input_size = {tiling_->tile_height / ratio, tiling_->tile_width / ratio},
       .input_stride = {tiling_->stride_height / ratio, tiling_->stride_width / ratio},
       .output_size = {tiling_->tile_height, tiling_->tile_width},
       .output_stride = {tiling_->stride_height, tiling_->stride_width}};
-  const auto decode_one = [this](const at::Tensor& tile) { return decode_tile(tile); };
   return wan_vae::process_in_tiles(latents_BCTHW, grid, decode_one).clamp(-1.0, 1.0);
 }
 
-at::Tensor WanVae::decode_tile(const at::Tensor& latents_BCTHW) const {
+at::Tensor WanVae::decode_tile(const at::Tensor& latents_BCTHW, bool starts,
+                               ChunkHistory& history) const {
   const int64_t batch = latents_BCTHW.size(0);
   const int64_t num_frames = latents_BCTHW.size(2);
   const int64_t ratio = config_.spatial_ratio();
   const int64_t frame_pixels =
       batch * latents_BCTHW.size(3) * latents_BCTHW.size(4) * ratio * ratio;
   const int64_t chunk = chunk_latent_frames(frame_pixels);
-  ChunkHistory history(batch);
   std::vector<at::Tensor> pixels;
   for (int64_t start = 0; start < num_frames;) {
-    const int64_t count = start == 0 ? 1 : std::min(chunk, num_frames - start);
+    const int64_t count = starts && start == 0 ? 1 : std::min(chunk, num_frames - start);
     const at::Tensor frames = latents_BCTHW.narrow(2, start, count).to(device_, dtype_);
     const at::Tensor rows = networks_->post_quant_conv.forward(to_rows(frames));
     pixels.push_back(networks_->decoder.forward(rows, history));

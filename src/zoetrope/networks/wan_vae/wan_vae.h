@@ -30,6 +30,26 @@ struct WanVaePosterior {
   at::Tensor logvar_BCTHW;  ///< limited to [-30, 20]
 };
 
+namespace wan_vae {
+class ChunkHistory;
+}
+
+/// What decoding remembers of a clip between its pieces: a few frames of features in every layer,
+/// whatever the length of the clip.
+class WanVaeDecoding {
+ public:
+  WanVaeDecoding();
+  ~WanVaeDecoding();
+  WanVaeDecoding(WanVaeDecoding&&) noexcept;
+  WanVaeDecoding& operator=(WanVaeDecoding&&) noexcept;
+
+ private:
+  friend class WanVae;
+
+  std::vector<std::unique_ptr<wan_vae::ChunkHistory>> tiles_;  ///< in the order of decoding
+  std::vector<int64_t> first_shape_;  ///< of the first piece; empty before it
+};
+
 class WanVae {
  public:
   /// Loads `vae_folder` (config.json and weights). Throws CheckpointError that lists every missing
@@ -61,6 +81,10 @@ class WanVae {
   /// Un-normalised latents [B, z_dim, T, H, W] -> pixels [B, out_channels, F, H, W], limited to
   /// [-1, 1].
   at::Tensor decode(const at::Tensor& latents_BCTHW) const;
+  /// Decodes the next latent frames of the clip that `clip` remembers (a new one: the first
+  /// frames). The pieces together are decode() of the whole clip: 1 + ratio (T - 1) frames first,
+  /// then ratio T of each piece. Throws DataError for another batch or size than the piece before.
+  at::Tensor decode_next(const at::Tensor& latents_BCTHW, WanVaeDecoding& clip) const;
 
   /// Between un-normalised latents and those the transformer sees (see LatentScale).
   at::Tensor normalize(const at::Tensor& latents_BCTHW) const {
@@ -74,7 +98,8 @@ class WanVae {
   struct Networks;
 
   at::Tensor encode_tile(const at::Tensor& pixels_BCFHW) const;
-  at::Tensor decode_tile(const at::Tensor& latents_BCTHW) const;
+  at::Tensor decode_tile(const at::Tensor& latents_BCTHW, bool starts,
+                         wan_vae::ChunkHistory& history) const;
   bool needs_tiles(int64_t height, int64_t width) const;
   /// Latent frames per chunk when all frames of the batch at one time have `frame_pixels` pixels.
   int64_t chunk_latent_frames(int64_t frame_pixels) const;
