@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("files", nargs="*", type=lambda text: pathlib.Path(text).resolve())
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
 
     known = all_files()
     chosen = set(options.files)

@@ -11,6 +11,7 @@
 #include "zoetrope/base/file.h"
 #include "zoetrope/base/log.h"
 #include "zoetrope/base/progress.h"
+#include "zoetrope/base/staging_folder.h"
 #include "zoetrope/models/pipeline_export.h"
 #include "zoetrope/networks/wan_transformer/wan_key_layouts.h"
 #include "zoetrope/networks/wan_transformer/wan_transformer_config.h"
@@ -25,39 +26,6 @@ constexpr const char* kDiffusersStem = "diffusion_pytorch_model";
 constexpr const char* kComfyUiStem = "diffusion_model";
 constexpr uint64_t kMaxShardBytes = 10'000'000'000;
 constexpr int64_t kTextLength = 512;  ///< of every released Wan model; not in Diffusers' config
-
-/// A folder beside the output that takes its place at the end.
-class Staging {
- public:
-  explicit Staging(const fs::path& output)
-      : output_(fs::absolute(output).lexically_normal()),
-        folder_(output_.parent_path() / fmt::format(".{}.partial", output_.filename().string())) {
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  ~Staging() {
-    std::error_code ignored;
-    fs::remove_all(folder_, ignored);
-  }
-  Staging(const Staging&) = delete;
-  Staging& operator=(const Staging&) = delete;
-
-  const fs::path& folder() const { return folder_; }
-
-  /// `part`: the folder itself or a file in it.
-  void put_in_place(const fs::path& part) {
-    const fs::path old =
-        output_.parent_path() / fmt::format(".{}.replaced", output_.filename().string());
-    fs::remove_all(old);
-    if (fs::exists(output_)) fs::rename(output_, old);
-    fs::rename(part, output_);
-    fs::remove_all(old);
-  }
-
- private:
-  fs::path output_;
-  fs::path folder_;
-};
 
 WanKeyFormat key_format(ExportLayout layout) {
   switch (layout) {
@@ -136,6 +104,7 @@ bool same_bits(const at::Tensor& left, const at::Tensor& right) {
 void verify_weights(const fs::path& folder_or_file, const std::vector<PendingTensor>& expected) {
   const WeightFolder written(folder_or_file);
   std::vector<TensorSpec> specs;
+  specs.reserve(expected.size());
   for (const PendingTensor& tensor : expected) specs.push_back(tensor.spec);
   const NamedTensors read = written.load_strict(specs);
   Progress progress("verify", static_cast<int64_t>(expected.size()), "tensors");
@@ -177,13 +146,13 @@ std::vector<PendingTensor> for_layout(const std::vector<PendingTensor>& weights,
 }
 
 void write_whole_weights(const ExportSource& source, const ExportOptions& options,
-                         Staging& staging) {
+                         StagingFolder& staging) {
   const bool diffusers = options.layout == ExportLayout::kDiffusers;
   const fs::path config_file = source.pipeline_folder / "transformer" / "config.json";
-  const fs::path folder = diffusers ? staging.folder() / "transformer" : staging.folder();
+  const fs::path folder = diffusers ? staging.path() / "transformer" : staging.path();
   if (diffusers) {
     log_info("linking or copying the other components of {}", source.pipeline_folder.string());
-    copy_pipeline_folder(source.pipeline_folder, staging.folder(), "transformer");
+    copy_pipeline_folder(source.pipeline_folder, staging.path(), "transformer");
     fs::create_directories(folder);
     fs::copy_file(config_file, folder / "config.json");
   }
@@ -200,7 +169,7 @@ void write_whole_weights(const ExportSource& source, const ExportOptions& option
   if (options.verify) verify_weights(one_file ? file : folder, pending);
   if (options.layout == ExportLayout::kOriginal && !is_one_file(options))
     write_original_config(folder / "config.json", read_wan_transformer_config(config_file));
-  staging.put_in_place(is_one_file(options) ? file : staging.folder());
+  staging.put_in_place(is_one_file(options) ? file : staging.path());
 }
 
 }  // namespace
@@ -217,12 +186,12 @@ void check_output(const ExportOptions& options) {
 void write_export(const ExportSource& source, const ExportOptions& options) {
   check_output(options);
   check_options(source, options);
-  Staging staging(options.output);
+  StagingFolder staging(options.output);
   if (!source.adapters || options.merge) return write_whole_weights(source, options, staging);
   const LoraWeights adapters = cast_adapters(source, options);
-  write_lora_file(staging.folder(), adapters);
-  if (options.verify) verify_adapters(staging.folder(), adapters);
-  staging.put_in_place(staging.folder());
+  write_lora_file(staging.path(), adapters);
+  if (options.verify) verify_adapters(staging.path(), adapters);
+  staging.put_in_place(staging.path());
 }
 
 }  // namespace zoetrope

@@ -43,7 +43,7 @@ struct FakeRun {
   }
 
   void train(int64_t num_steps, int64_t accumulation) {
-    RunCheckpoints run_checkpoints(checkpoints, *loader);
+    RunCheckpoints run_checkpoints(checkpoints);
     Trainer trainer({num_steps, accumulation},
                     {*method, *loader, callbacks, tracker, run_checkpoints});
     trainer.run();

@@ -76,7 +76,7 @@ def run(zoetrope, folder, pipeline, lora, steps):
     result = subprocess.run([zoetrope, "train", folder / "run.yaml"], capture_output=True, text=True)
     if result.returncode != 0:
         sys.exit(f"FAILED: zoetrope train: {result.stderr}")
-    return folder / "out" / "diffusers"
+    return folder / "out" / "lora"
 
 
 def check_case(zoetrope, work, case):

@@ -58,6 +58,17 @@ std::optional<std::string> file_fault(const fs::path& checkpoint, const std::str
   return fmt::format("{} does not have the checksum that {} gives", name, kMarker);
 }
 
+// Reading all bytes of a large checkpoint takes seconds to minutes.
+void announce_long_check(const fs::path& checkpoint) {
+  constexpr uint64_t kLongBytes = uint64_t{2} << 30;
+  uint64_t num_bytes = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(checkpoint)) {
+    if (entry.is_regular_file()) num_bytes += entry.file_size();
+  }
+  if (num_bytes >= kLongBytes)
+    log_info("{}: comparing the checksums of {}", checkpoint.string(), format_bytes(num_bytes));
+}
+
 std::vector<CheckpointFolder> candidates(const fs::path& path) {
   if (const auto step = step_of(path)) return {{path, *step}};
   if (path.filename() == "dcp") {
@@ -135,6 +146,7 @@ std::optional<CheckpointFolder> resolve_resume(const std::string& value,
         value, fs::exists(value) ? "is none of these" : "does not exist");
   }
   for (const CheckpointFolder& checkpoint : found) {
+    announce_long_check(checkpoint.path);
     const std::vector<std::string> faults = checkpoint_faults(checkpoint);
     if (faults.empty()) return checkpoint;
     const std::string what =

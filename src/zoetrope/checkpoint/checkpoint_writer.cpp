@@ -11,6 +11,7 @@
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/file.h"
 #include "zoetrope/base/log.h"
+#include "zoetrope/base/staging_folder.h"
 #include "zoetrope/checkpoint/dcp/file_checksum.h"
 
 namespace zoetrope {
@@ -47,39 +48,6 @@ uint64_t available_memory_bytes() {
 bool fits_in_memory(uint64_t num_bytes) {
   return num_bytes + num_bytes / 2 < available_memory_bytes();
 }
-
-/// Exists while a checkpoint is written; takes it away again unless it was put in place.
-class PartialFolder {
- public:
-  explicit PartialFolder(const CheckpointFolder& target)
-      : target_(target.path),
-        path_(target_.parent_path() / fmt::format(".{}.partial", target_.filename().string())) {
-    fs::remove_all(path_);
-    fs::create_directories(path_ / "dcp");
-  }
-  ~PartialFolder() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  PartialFolder(const PartialFolder&) = delete;
-  PartialFolder& operator=(const PartialFolder&) = delete;
-
-  const fs::path& path() const { return path_; }
-  void put_in_place() {
-    sync_to_disk(path_ / "dcp");
-    sync_to_disk(path_);
-    // Only a damaged one can be there: it makes room at once and is deleted with the leftovers.
-    if (fs::exists(target_))
-      fs::rename(target_,
-                 target_.parent_path() / fmt::format(".{}.deleted", target_.filename().string()));
-    fs::rename(path_, target_);
-    sync_to_disk(target_.parent_path());
-  }
-
- private:
-  fs::path target_;
-  fs::path path_;
-};
 
 }  // namespace
 
@@ -180,7 +148,8 @@ void CheckpointWriter::copy_to_host(CheckpointContent& content) {
 }
 
 void CheckpointWriter::write(const CheckpointContent& content) {
-  PartialFolder partial(checkpoint_folder(options_.output_dir, content.step));
+  StagingFolder partial(checkpoint_folder(options_.output_dir, content.step).path);
+  fs::create_directories(partial.path() / "dcp");
   constexpr int64_t kRank = 0;
   const DcpFileIndex index = write_dcp_file(partial.path() / "dcp", kRank, content.items);
   write_dcp_metadata(partial.path() / "dcp", {index});
@@ -189,6 +158,7 @@ void CheckpointWriter::write(const CheckpointContent& content) {
                         {{"dcp/" + index.file, index.checksum},
                          {"dcp/.metadata", file_checksum(partial.path() / "dcp" / ".metadata")},
                          {"metadata.json", file_checksum(partial.path() / "metadata.json")}});
+  sync_to_disk(partial.path() / "dcp");
   partial.put_in_place();
 }
 

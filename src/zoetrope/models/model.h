@@ -32,7 +32,7 @@ struct ModelContext {
   int64_t num_width = 0;                              ///< pixels
   std::optional<int64_t> local_attn_size;             ///< pipeline.dit_config.*, causal models
   std::optional<int64_t> sink_size;
-  RandomSource* random = nullptr;                     ///< borrowed; outlives the models
+  RandomSource* random = nullptr;  ///< borrowed; outlives the models
 };
 
 /// Where prepare_batch takes its latents from: the data, or zeros of the configured size (data-free
@@ -75,6 +75,8 @@ class ModelBase {
   virtual DenoisingNetwork denoising_network() = 0;
   /// What checkpoints call the parameter `name`: FastVideo's name for it.
   virtual std::string checkpoint_name(const std::string& name) const { return name; }
+  /// Whether export_pipeline() writes adapters alone.
+  virtual bool exports_adapters() const { return false; }
   /// Writes a whole Diffusers folder: the source's other components and `weights` (named as
   /// parameters()) as the transformer. A role that trains adapters writes their file alone.
   virtual void export_pipeline(const std::filesystem::path& folder,

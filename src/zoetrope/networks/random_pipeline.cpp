@@ -71,6 +71,7 @@ std::vector<PendingTensor> pending_tensors(const std::vector<TensorSpec>& specs,
                                            c10::ScalarType dtype,
                                            const InitialValue& initial_value) {
   std::vector<PendingTensor> tensors;
+  tensors.reserve(specs.size());
   for (const TensorSpec& spec : specs)
     tensors.push_back({spec, dtype, [=] { return initial_value(spec).to(dtype); }});
   return tensors;

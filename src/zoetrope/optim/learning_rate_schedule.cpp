@@ -25,7 +25,7 @@ LearningRateSchedule::LearningRateSchedule(OptimizerConfig config, int64_t max_t
     fail<ConfigError>("learning_rate: must be greater than {} for 'polynomial', but is {}",
                       kPolynomialEnd, config_.learning_rate);
   }
-  factor(0);
+  factor_after_warmup(warmup_steps_);  // refuses an unknown name
 }
 
 double LearningRateSchedule::learning_rate(int64_t update) const {
@@ -33,36 +33,30 @@ double LearningRateSchedule::learning_rate(int64_t update) const {
 }
 
 double LearningRateSchedule::factor(int64_t update) const {
-  const std::string& name = config_.lr_scheduler;
   const auto step = static_cast<double>(update);
-  if (name == "constant") return 1.0;
-  const double warmup = step / std::max(1.0, warmup_steps_);
-  const bool warming_up = step < warmup_steps_;
-  const double progress = (step - warmup_steps_) / std::max(1.0, max_steps_ - warmup_steps_);
-  if (name == "constant_with_warmup") return warming_up ? warmup : 1.0;
-  if (name == "linear") {
-    return warming_up
-               ? warmup
-               : std::max(0.0, (max_steps_ - step) / std::max(1.0, max_steps_ - warmup_steps_));
-  }
-  if (name == "cosine") return warming_up ? warmup : std::max(0.0, half_cosine(progress));
-  if (name == "cosine_with_min_lr")
-    return warming_up ? warmup : std::max(config_.min_lr_ratio, half_cosine(progress));
+  if (config_.lr_scheduler == "constant") return 1.0;
+  if (step < warmup_steps_) return step / std::max(1.0, warmup_steps_);
+  return factor_after_warmup(step);
+}
+
+double LearningRateSchedule::factor_after_warmup(double step) const {
+  const std::string& name = config_.lr_scheduler;
+  const double decay_steps = std::max(1.0, max_steps_ - warmup_steps_);
+  const double progress = (step - warmup_steps_) / decay_steps;
+  if (name == "constant" || name == "constant_with_warmup") return 1.0;
+  if (name == "linear") return std::max(0.0, (max_steps_ - step) / decay_steps);
+  if (name == "cosine") return std::max(0.0, half_cosine(progress));
+  if (name == "cosine_with_min_lr") return std::max(config_.min_lr_ratio, half_cosine(progress));
   if (name == "cosine_with_restarts") {
-    if (warming_up) return warmup;
-    return progress >= 1.0
-               ? 0.0
-               : half_cosine(std::fmod(static_cast<double>(config_.lr_num_cycles) * progress, 1.0));
+    const auto num_cycles = static_cast<double>(config_.lr_num_cycles);
+    return progress >= 1.0 ? 0.0 : half_cosine(std::fmod(num_cycles * progress, 1.0));
   }
-  if (name == "polynomial") {
-    if (warming_up) return warmup;
-    const double peak = config_.learning_rate;
-    if (step > max_steps_) return kPolynomialEnd / peak;
-    const double remaining = 1.0 - progress;
-    return ((peak - kPolynomialEnd) * std::pow(remaining, config_.lr_power) + kPolynomialEnd) /
-           peak;
-  }
-  fail<ConfigError>("lr_scheduler: must be a known schedule, but is '{}'", name);
+  if (name != "polynomial")
+    fail<ConfigError>("lr_scheduler: must be a known schedule, but is '{}'", name);
+  const double peak = config_.learning_rate;
+  if (step > max_steps_) return kPolynomialEnd / peak;
+  const double remaining = std::pow(1.0 - progress, config_.lr_power);
+  return ((peak - kPolynomialEnd) * remaining + kPolynomialEnd) / peak;
 }
 
 }  // namespace zoetrope

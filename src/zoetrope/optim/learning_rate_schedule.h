@@ -18,6 +18,7 @@ class LearningRateSchedule {
 
  private:
   double factor(int64_t update) const;
+  double factor_after_warmup(double step) const;
 
   OptimizerConfig config_;
   double max_steps_;

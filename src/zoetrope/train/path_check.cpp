@@ -56,7 +56,7 @@ class PathCheck {
       const Node written = config::TargetTable::write(component);
       for (const auto& [key, value] : written.entries()) {
         if (!value.is_scalar()) continue;
-        const std::string path = section + "." + name + "." + key;
+        const std::string path = fmt::format("{}.{}.{}", section, name, key);
         if (key == kModelKey) model(path, value.text());
         const bool is_file =
             std::find(std::begin(kFileKeys), std::end(kFileKeys), key) != std::end(kFileKeys);

@@ -76,8 +76,7 @@ RunCheckpoints::Options checkpoint_options(const RunConfig& config) {
           config.training.data.train_batch_size * config.training.loop.gradient_accumulation_steps};
 }
 
-RunCheckpoints::RunCheckpoints(Options options, DataLoader& loader)
-    : options_(std::move(options)), loader_(loader) {
+RunCheckpoints::RunCheckpoints(Options options) : options_(std::move(options)) {
   const CheckpointConfig& config = options_.checkpoint;
   const std::string resume = config.resume_from_checkpoint.value_or("");
   if (!resume.empty()) resume_from_ = resolve_resume(resume, config.output_dir);
@@ -97,46 +96,47 @@ RunCheckpoints::RunCheckpoints(Options options, DataLoader& loader)
   compare_with_run(metadata, *resume_from_, options_);
 }
 
-void RunCheckpoints::resume(RunState& run, const NamedCallbacks& callbacks) {
+void RunCheckpoints::resume(const Parts& parts) {
   const bool asked = !options_.checkpoint.resume_from_checkpoint.value_or("").empty();
   if (resume_from_) {
     const DcpFolder checkpoint(resume_from_->dcp());
-    restore_training_state(checkpoint, run, callbacks);
-    restore_loader(read_metadata(*resume_from_), resume_from_->step);
-    run.step = resume_from_->step;
-    last_saved_step_ = run.step;
-    log_info("resumed from {}: {} steps are done", resume_from_->path.string(), run.step);
+    restore_training_state(checkpoint, parts.run, parts.callbacks);
+    restore_loader(read_metadata(*resume_from_), parts.loader);
+    parts.run.step = resume_from_->step;
+    last_saved_step_ = parts.run.step;
+    log_info("resumed from {}: {} steps are done", resume_from_->path.string(), parts.run.step);
   }
-  if (asked) run.tracker.resume_at(run.step);
+  if (asked) parts.run.tracker.resume_at(parts.run.step);
 }
 
-void RunCheckpoints::restore_loader(const nlohmann::json& metadata, int64_t step) {
+void RunCheckpoints::restore_loader(const nlohmann::json& metadata, DataLoader& loader) const {
   if (metadata.contains("zoetrope")) {
-    loader_.load_state_dict(metadata["zoetrope"].value("loader", nlohmann::json::object()));
+    loader.load_state_dict(metadata["zoetrope"].value("loader", nlohmann::json::object()));
     return;
   }
-  nlohmann::json state = loader_.state_dict();
-  state["samples_taken"] = step * options_.samples_per_step;
-  loader_.load_state_dict(state);
+  nlohmann::json state = loader.state_dict();
+  state["samples_taken"] = resume_from_->step * options_.samples_per_step;
+  loader.load_state_dict(state);
 }
 
-void RunCheckpoints::save_when_due(RunState& run, const NamedCallbacks& callbacks) {
-  if (enabled() && run.step % options_.checkpoint.training_state_checkpointing_steps == 0)
-    save(run, callbacks);
+void RunCheckpoints::save_when_due(const Parts& parts) {
+  if (enabled() && parts.run.step % options_.checkpoint.training_state_checkpointing_steps == 0)
+    save(parts);
 }
 
-void RunCheckpoints::save_last(RunState& run, const NamedCallbacks& callbacks) {
+void RunCheckpoints::save_last(const Parts& parts) {
   if (!enabled()) return;
   writer_->finish();
-  const bool on_disk = last_saved_step_ == run.step && writer_->last_error().empty();
+  const bool on_disk = last_saved_step_ == parts.run.step && writer_->last_error().empty();
   if (!on_disk) {
-    save(run, callbacks);
+    save(parts);
     writer_->finish();
   }
   if (!writer_->last_error().empty()) {
-    fail<CheckpointError>("{}: the last checkpoint must be written, but could not be: {}",
-                          checkpoint_folder(options_.checkpoint.output_dir, run.step).path.string(),
-                          writer_->last_error());
+    fail<CheckpointError>(
+        "{}: the last checkpoint must be written, but could not be: {}",
+        checkpoint_folder(options_.checkpoint.output_dir, parts.run.step).path.string(),
+        writer_->last_error());
   }
 }
 
@@ -148,18 +148,19 @@ double RunCheckpoints::waited_sec() const {
   return enabled() ? writer_->waited_sec() : 0.0;
 }
 
-void RunCheckpoints::save(RunState& run, const NamedCallbacks& callbacks) {
-  writer_->save({run.step, training_state(run.method, callbacks), metadata(run.step)});
-  last_saved_step_ = run.step;
+void RunCheckpoints::save(const Parts& parts) {
+  writer_->save({parts.run.step, training_state(parts.run.method, parts.callbacks),
+                 metadata(parts.run.step, parts.loader)});
+  last_saved_step_ = parts.run.step;
 }
 
-std::string RunCheckpoints::metadata(int64_t step) const {
+std::string RunCheckpoints::metadata(int64_t step, const DataLoader& loader) const {
   nlohmann::ordered_json json;
   json["step"] = step;
   json["config"] = to_json(options_.raw_config);
   json["zoetrope"] = {{"format_version", kFormatVersion},
                       {"resolved_config", to_json(options_.resolved_config)},
-                      {"loader", loader_.state_dict()}};
+                      {"loader", loader.state_dict()}};
   return json.dump(2) + "\n";
 }
 

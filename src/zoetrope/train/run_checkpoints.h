@@ -25,20 +25,27 @@ class RunCheckpoints {
     int64_t samples_per_step = 1;  ///< of all micro-batches
   };
 
-  /// Borrows `loader`. With resume_from_checkpoint the checkpoint is looked up and its config
+  /// What a checkpoint is taken of, and restored into.
+  struct Parts {
+    RunState& run;
+    const NamedCallbacks& callbacks;
+    DataLoader& loader;
+  };
+
+  /// With resume_from_checkpoint the checkpoint is looked up and its config
   /// compared with the run's now, before anything large is done with it. Throws CheckpointError or
   /// ConfigError when the run cannot go on from it, and when a fresh run would mix with the
   /// checkpoints of another one.
-  RunCheckpoints(Options options, DataLoader& loader);
+  explicit RunCheckpoints(Options options);
 
-  /// Restores everything from the checkpoint that was found, and `run.step`; a fresh run is left as
-  /// it is.
-  void resume(RunState& run, const NamedCallbacks& callbacks);
-  /// Writes a checkpoint when `run.step` is due.
-  void save_when_due(RunState& run, const NamedCallbacks& callbacks);
-  /// Writes a checkpoint of `run.step` unless there is one, and waits until it is on disk. Nothing
-  /// when checkpoints are off. Throws CheckpointError when it could not be written.
-  void save_last(RunState& run, const NamedCallbacks& callbacks);
+  /// Restores everything from the checkpoint that was found, and `parts.run.step`; a fresh run is
+  /// left as it is.
+  void resume(const Parts& parts);
+  /// Writes a checkpoint when `parts.run.step` is due.
+  void save_when_due(const Parts& parts);
+  /// Writes a checkpoint of `parts.run.step` unless there is one, and waits until it is on disk.
+  /// Nothing when checkpoints are off. Throws CheckpointError when it could not be written.
+  void save_last(const Parts& parts);
   /// Must have returned before weights, moments or averages change.
   void wait_for_copy();
 
@@ -49,12 +56,11 @@ class RunCheckpoints {
   double waited_sec() const;
 
  private:
-  void save(RunState& run, const NamedCallbacks& callbacks);
-  std::string metadata(int64_t step) const;
-  void restore_loader(const nlohmann::json& metadata, int64_t step);
+  void save(const Parts& parts);
+  std::string metadata(int64_t step, const DataLoader& loader) const;
+  void restore_loader(const nlohmann::json& metadata, DataLoader& loader) const;
 
   Options options_;
-  DataLoader& loader_;
   std::optional<CheckpointFolder> resume_from_;
   std::unique_ptr<CheckpointWriter> writer_;  ///< null when checkpoints are off
   int64_t last_saved_step_ = 0;

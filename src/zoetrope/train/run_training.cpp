@@ -6,6 +6,7 @@
 #include "zoetrope/base/file.h"
 #include "zoetrope/base/folder_lock.h"
 #include "zoetrope/base/log.h"
+#include "zoetrope/base/staging_folder.h"
 #include "zoetrope/base/stop_signal.h"
 #include "zoetrope/tensor/device.h"
 #include "zoetrope/tracking/trackers.h"
@@ -69,13 +70,24 @@ void log_stop(const CheckpointConfig& checkpoint, int64_t step, bool saved) {
   }
 }
 
+void export_weights(const ModelBase& student, const NamedTensors& weights, const fs::path& folder) {
+  StagingFolder staging(folder);
+  student.export_pipeline(staging.path(), weights);
+  staging.put_in_place();
+}
+
 void export_results(TrainingMethod& method, const RunState& state, const fs::path& output_dir) {
-  method.student().export_pipeline(output_dir / "diffusers",
-                                   method.student().parameters().tensors());
-  log_info("trained pipeline (Diffusers layout): {}", (output_dir / "diffusers").string());
+  ModelBase& student = method.student();
+  const bool adapters = student.exports_adapters();
+  const std::string name = adapters ? "lora" : "diffusers";
+  export_weights(student, student.parameters().tensors(), output_dir / name);
+  log_info(
+      "{}: {}",
+      adapters ? "trained adapters (for load_lora_weights)" : "trained pipeline (Diffusers layout)",
+      (output_dir / name).string());
   if (state.average == nullptr) return;
-  method.student().export_pipeline(output_dir / "diffusers_ema", state.average->tensors());
-  log_info("the same with averaged weights:      {}", (output_dir / "diffusers_ema").string());
+  export_weights(student, state.average->tensors(), output_dir / (name + "_ema"));
+  log_info("the same with averaged weights: {}", (output_dir / (name + "_ema")).string());
 }
 
 }  // namespace
@@ -86,18 +98,18 @@ int run_training(const RunConfig& config, const ComponentRegistries& registries)
   const FolderLock lock(output_dir);
   const StopSignal stop_signal;
 
-  KeyedRandomSource random(config.training.data.seed);
-  const auto method = build_method(config, registries, random);
-  const TrainingData data = build_data(config, *method);
-  RunCheckpoints checkpoints(checkpoint_options(config), *data.loader);
-  write_file_atomically(output_dir / "config.yaml", config::write_yaml(write_run_config(config)));
-  NamedCallbacks callbacks = build_callbacks(config, registries, *method);
+  RunCheckpoints checkpoints(checkpoint_options(config));
   const auto tracker = make_trackers(config.training.tracker,
                                      {.output_dir = output_dir,
                                       .max_train_steps = config.training.loop.max_train_steps,
                                       .config = write_run_config(config),
                                       .document = config.raw,
                                       .resumed = checkpoints.resuming()});
+  write_file_atomically(output_dir / "config.yaml", config::write_yaml(write_run_config(config)));
+  KeyedRandomSource random(config.training.data.seed);
+  const auto method = build_method(config, registries, random);
+  const TrainingData data = build_data(config, *method);
+  NamedCallbacks callbacks = build_callbacks(config, registries, *method);
   log_run(config, *method, data);
 
   Trainer trainer(

@@ -56,10 +56,10 @@ Trainer::Trainer(Options options, const Parts& parts)
 void Trainer::run() {
   method_.on_train_start();
   for (auto& [name, callback] : callbacks_) callback->on_train_start(state_);
-  checkpoints_.resume(state_, callbacks_);
+  checkpoints_.resume({state_, callbacks_, loader_});
   for (auto& [name, callback] : callbacks_) callback->on_validation_begin(state_);
   while (state_.step < options_.max_train_steps && StopSignal::received() == 0) train_step();
-  checkpoints_.save_last(state_, callbacks_);
+  checkpoints_.save_last({state_, callbacks_, loader_});
   for (auto& [name, callback] : callbacks_) callback->on_train_end(state_);
 }
 
@@ -84,7 +84,7 @@ void Trainer::train_step() {
   }
   log_step(std::move(metrics), totals, seconds_since(start));
   for (auto& [name, callback] : callbacks_) callback->on_training_step_end(state_);
-  checkpoints_.save_when_due(state_, callbacks_);
+  checkpoints_.save_when_due({state_, callbacks_, loader_});
   for (auto& [name, callback] : callbacks_) callback->on_validation_begin(state_);
 }
 

@@ -159,7 +159,7 @@ void TrainingReplay::replay(const GoldenCase& golden, Implementation implementat
   callbacks.emplace_back("trace", std::move(checker));
   const TrainingData data = build_data(config, *method);
   RecordingTracker tracker;
-  RunCheckpoints checkpoints(checkpoint_options(config), *data.loader);
+  RunCheckpoints checkpoints(checkpoint_options(config));
   Trainer trainer(
       {config.training.loop.max_train_steps, config.training.loop.gradient_accumulation_steps},
       {*method, *data.loader, callbacks, tracker, checkpoints});
@@ -238,7 +238,7 @@ class ShardedCheckpoint : public testing::TestWithParam<std::filesystem::path> {
     NamedCallbacks callbacks = build_callbacks(config_, catalog_.registries, *method);
     const TrainingData data = build_data(config_, *method);
     RecordingTracker tracker;
-    RunCheckpoints checkpoints(checkpoint_options(config_), *data.loader);
+    RunCheckpoints checkpoints(checkpoint_options(config_));
     Trainer({config_.training.loop.max_train_steps, 1},
             {*method, *data.loader, callbacks, tracker, checkpoints})
         .run();

@@ -152,7 +152,7 @@ TEST_F(ExportCommand, WritesAdaptersOrMergesThem) {
   EXPECT_EQ(adapters.rank, 2);
   EXPECT_EQ(adapters.alpha, 6.0);
   expect_equal(read_all(folder_ / "a" / kLoraFileName),
-               read_all(folder_ / "out/diffusers" / kLoraFileName));
+               read_all(folder_ / "out/lora" / kLoraFileName));
   ASSERT_EQ(
       run_export(folder_ / "out", {"--merge", "--verify", "--output", (folder_ / "b").string()})
           .exit_code,

@@ -42,8 +42,8 @@ class LoraTrainingOfType : public LoraTraining, public testing::WithParamInterfa
 TEST_P(LoraTrainingOfType, LeavesTheAdaptersAndTheirAverage) {
   const CommandResult result = train(GetParam(), "{enable: true, rank: 4, alpha: 8}");
   ASSERT_EQ(result.exit_code, 0) << result.messages;
-  const LoraWeights trained = read_lora_file(folder_ / "out/diffusers");
-  const LoraWeights average = read_lora_file(folder_ / "out/diffusers_ema");
+  const LoraWeights trained = read_lora_file(folder_ / "out/lora");
+  const LoraWeights average = read_lora_file(folder_ / "out/lora_ema");
   EXPECT_EQ(trained.rank, 4);
   EXPECT_EQ(trained.alpha, 8);
   ASSERT_EQ(trained.tensors.size(), average.tensors.size());
@@ -53,7 +53,7 @@ TEST_P(LoraTrainingOfType, LeavesTheAdaptersAndTheirAverage) {
     EXPECT_GT(tensor.abs().max().item<double>(), 0.0) << name;
     EXPECT_FALSE(at::equal(tensor, average.tensors[i].second)) << name;
   }
-  EXPECT_FALSE(fs::exists(folder_ / "out/diffusers/transformer"));
+  EXPECT_FALSE(fs::exists(folder_ / "out/lora/transformer"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, LoraTrainingOfType, testing::Values("fp32", "bf16"),

@@ -5,6 +5,7 @@
 
 #include "support/error_text.h"
 #include "support/fake_model.h"
+#include "support/method_inputs.h"
 #include "zoetrope/base/error.h"
 
 namespace zoetrope {
@@ -12,14 +13,6 @@ namespace {
 
 using test::FakeModel;
 using ::testing::HasSubstr;
-
-Batch make_batch(int64_t batch_size) {
-  Batch batch;
-  batch.vae_latent_BCTHW = at::linspace(-1, 1, batch_size * 8).reshape({batch_size, 2, 1, 2, 2});
-  batch.info.resize(static_cast<size_t>(batch_size));
-  for (int64_t i = 0; i < batch_size; ++i) batch.sample_indices.push_back(10 + i);
-  return batch;
-}
 
 Dmd2Config make_config() {
   Dmd2Config config;
@@ -71,7 +64,7 @@ TEST(Dmd2Method, CallsEachNetworkAsOftenAsTheAlgorithmNeeds) {
     };
     if (step % 2 == 0) rollout("dmd.student.target_step");
     rollout("dmd.critic.target_step");
-    method.single_train_step(make_batch(2), {step});
+    method.single_train_step(test::make_latent_batch(2), {step});
   }
   EXPECT_EQ(forwards_of(method, "student"), student_minimum);
   EXPECT_EQ(forwards_of(method, "teacher"), 2);     // one for each student update
@@ -86,7 +79,7 @@ TEST(Dmd2Method, UpdatesTheStudentAtItsInterval) {
   for (int64_t step = 1; step <= 10; ++step) {
     const size_t expected = step % 5 == 0 ? 2 : 1;
     EXPECT_EQ(method.optimizers(step).size(), expected) << step;
-    const StepOutput output = method.single_train_step(make_batch(1), {step});
+    const StepOutput output = method.single_train_step(test::make_latent_batch(1), {step});
     EXPECT_EQ(output.objectives.size(), expected) << step;
     EXPECT_EQ(output.metrics[0].second, expected == 2 ? 1.0 : 0.0) << step;
   }
@@ -96,7 +89,7 @@ TEST(Dmd2Method, UpdatesTheStudentAtItsInterval) {
 TEST(Dmd2Method, GeneratorLossHasTheMatchingGradient) {
   KeyedRandomSource random(5);
   Dmd2Method method(make_config(), make_context(random, Roles(random)));
-  const StepOutput output = method.single_train_step(make_batch(2), {1});
+  const StepOutput output = method.single_train_step(test::make_latent_batch(2), {1});
   const at::Tensor& gradient = output.tensors[1].second;
   EXPECT_EQ(output.tensors[1].first, "dmd_gradient");
   EXPECT_NEAR(output.losses[1].second.item<double>(), 0.5 * gradient.square().mean().item<double>(),

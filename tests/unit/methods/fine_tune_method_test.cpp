@@ -4,20 +4,13 @@
 #include <gtest/gtest.h>
 
 #include "support/fake_model.h"
+#include "support/method_inputs.h"
 #include "zoetrope/base/error.h"
 
 namespace zoetrope {
 namespace {
 
 using test::FakeModel;
-
-Batch make_batch(int64_t batch_size) {
-  Batch batch;
-  batch.vae_latent_BCTHW = at::linspace(-1, 1, batch_size * 8).reshape({batch_size, 2, 1, 2, 2});
-  batch.info.resize(static_cast<size_t>(batch_size));
-  for (int64_t i = 0; i < batch_size; ++i) batch.sample_indices.push_back(10 + i);
-  return batch;
-}
 
 MethodContext make_context(RandomSource& random, bool trainable = true) {
   MethodContext context;
@@ -31,7 +24,7 @@ MethodContext make_context(RandomSource& random, bool trainable = true) {
 TEST(FineTuneMethod, LossIsTheMeanSquaredErrorOfTheVelocity) {
   KeyedRandomSource random(5);
   FineTuneMethod method({}, make_context(random));
-  const Batch raw = make_batch(3);
+  const Batch raw = test::make_latent_batch(3);
   const StepOutput output = method.single_train_step(raw, {1});
   const TrainingBatch batch = method.student().prepare_batch(raw, LatentsSource::kData);
   const at::Tensor expected =
@@ -50,7 +43,7 @@ TEST(FineTuneMethod, PreconditionedLossIsTakenInCleanLatents) {
   MethodContext context = make_context(random);
   context.precondition_outputs = true;
   FineTuneMethod method({}, std::move(context));
-  const Batch raw = make_batch(2);
+  const Batch raw = test::make_latent_batch(2);
   const TrainingBatch batch = method.student().prepare_batch(raw, LatentsSource::kData);
   const at::Tensor velocity = 0.5 * batch.noisy_latents_BTCHW + 0.25;
   const at::Tensor clean =
@@ -62,7 +55,7 @@ TEST(FineTuneMethod, PreconditionedLossIsTakenInCleanLatents) {
 TEST(FineTuneMethod, BackwardDividesByTheAccumulationRounds) {
   KeyedRandomSource random(5);
   FineTuneMethod method({}, make_context(random));
-  const Batch raw = make_batch(2);
+  const Batch raw = test::make_latent_batch(2);
   const ParameterStore& parameters = method.student().parameters();
   method.backward(method.single_train_step(raw, {1}), 1);
   const at::Tensor whole = parameters.groups()[0].flat_gradient.clone();

@@ -53,6 +53,7 @@ class WanModel : public virtual ModelBase {
   std::string checkpoint_name(const std::string& name) const override;
   const FlowMatchSchedule& noise_schedule() const override { return noise_schedule_; }
   DenoisingNetwork denoising_network() override;
+  bool exports_adapters() const override { return config_.lora.enable; }
   /// With LoRA `weights` are the adapters, and `folder` receives only their file.
   void export_pipeline(const std::filesystem::path& folder,
                        const NamedTensors& weights) const override;
