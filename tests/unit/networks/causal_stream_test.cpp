@@ -1,6 +1,7 @@
 // Streaming a clip chunk by chunk: it equals the whole pass, a reading pass changes nothing, and
 // gradients do not depend on what is committed later.
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 
 #include "support/error_text.h"
@@ -35,6 +36,13 @@ struct StreamCase {
   Implementation implementation = Implementation::kFastest;
   Checkpointing checkpointing = Checkpointing::kNone;
   at::ScalarType dtype = at::kFloat;
+};
+
+/// Passes this small only wait for each other on several threads.
+struct OneThread {
+  OneThread() { at::set_num_threads(1); }
+  ~OneThread() { at::set_num_threads(before); }
+  int before = at::get_num_threads();
 };
 
 class CausalStream : public testing::TestWithParam<StreamCase> {
@@ -77,6 +85,7 @@ class CausalStream : public testing::TestWithParam<StreamCase> {
 
   double tolerance() const { return GetParam().dtype == at::kFloat ? kTolerance : 2e-2; }
 
+  OneThread one_thread_;
   WanTransformer network_;
   WanTransformerInputs clip_;
 };
@@ -275,6 +284,7 @@ class CausalCache : public testing::Test {
     return error_of([&] { streaming_forward(network_, inputs, frames, {begin, true}); });
   }
 
+  OneThread one_thread_;
   at::NoGradGuard no_grad_;
   WanTransformer network_;
 };
