@@ -7,9 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "zoetrope/base/error.h"
-#include "zoetrope/base/file.h"
 #include "zoetrope/base/log.h"
 #include "zoetrope/base/model_path.h"
+#include "zoetrope/checkpoint/checkpoint_metadata.h"
 #include "zoetrope/checkpoint/dcp/dcp_folder.h"
 #include "zoetrope/networks/wan_transformer/wan_key_layouts.h"
 
@@ -27,13 +27,13 @@ constexpr std::string_view kAverage = ".student_ema.";
 using StoredNames = std::map<std::string, std::string>;
 
 nlohmann::json read_role_config(const CheckpointFolder& checkpoint, const std::string& role) {
-  const fs::path path = checkpoint.path / "metadata.json";
-  const auto metadata = nlohmann::json::parse(read_file(path), nullptr, false);
+  const nlohmann::json metadata = read_checkpoint_metadata(checkpoint);
   for (const char* config : {"/zoetrope/resolved_config/models/", "/config/models/"}) {
     const nlohmann::json::json_pointer pointer(config + role);
     if (metadata.contains(pointer) && metadata[pointer].is_object()) return metadata[pointer];
   }
-  fail<CheckpointError>("{}: must be JSON with config.models.{}, but is not", path.string(), role);
+  fail<CheckpointError>("{}: metadata.json must have config.models.{}, but has not",
+                        checkpoint.path.string(), role);
 }
 
 // `callbacks.<name>.student_ema.`: the callback may have any name.

@@ -3,34 +3,13 @@
 #include <nlohmann/json.hpp>
 
 #include "zoetrope/base/error.h"
-#include "zoetrope/base/file.h"
 #include "zoetrope/base/log.h"
+#include "zoetrope/checkpoint/checkpoint_metadata.h"
 #include "zoetrope/config/json_writer.h"
 #include "zoetrope/train/config_comparison.h"
 
 namespace zoetrope {
 namespace {
-
-// Raised when a checkpoint of an older version can no longer be read as it is.
-constexpr int64_t kFormatVersion = 1;
-
-nlohmann::json read_metadata(const CheckpointFolder& checkpoint) {
-  const std::filesystem::path path = checkpoint.path / "metadata.json";
-  const auto json = nlohmann::json::parse(read_file(path), nullptr, /*allow_exceptions=*/false);
-  if (!json.is_object())
-    fail<CheckpointError>("{}: must be a JSON object, but is not", path.string());
-  return json;
-}
-
-void check_format(const nlohmann::json& metadata, const CheckpointFolder& checkpoint) {
-  if (!metadata.contains("zoetrope")) return;  // FastVideo's, which has no versions
-  const auto version = metadata["zoetrope"].value("format_version", nlohmann::json());
-  if (version == kFormatVersion) return;
-  fail<CheckpointError>(
-      "{}: must have the checkpoint format {}, but has {}; use the version of Zoetrope that wrote "
-      "it",
-      checkpoint.path.string(), kFormatVersion, version.dump());
-}
 
 // Ours compares resolved configs; FastVideo stores only what was written in the YAML file.
 void compare_with_run(const nlohmann::json& metadata, const CheckpointFolder& checkpoint,
@@ -91,8 +70,7 @@ RunCheckpoints::RunCheckpoints(Options options) : options_(std::move(options)) {
       log_info("resume: no checkpoint in {}; starting afresh", config.output_dir);
     return;
   }
-  const nlohmann::json metadata = read_metadata(*resume_from_);
-  check_format(metadata, *resume_from_);
+  const nlohmann::json metadata = read_checkpoint_metadata(*resume_from_);
   compare_with_run(metadata, *resume_from_, options_);
 }
 
@@ -101,7 +79,7 @@ void RunCheckpoints::resume(const Parts& parts) {
   if (resume_from_) {
     const DcpFolder checkpoint(resume_from_->dcp());
     restore_training_state(checkpoint, parts.run, parts.callbacks);
-    restore_loader(read_metadata(*resume_from_), parts.loader);
+    restore_loader(read_checkpoint_metadata(*resume_from_), parts.loader);
     parts.run.step = resume_from_->step;
     last_saved_step_ = parts.run.step;
     log_info("resumed from {}: {} steps are done", resume_from_->path.string(), parts.run.step);
@@ -158,7 +136,7 @@ std::string RunCheckpoints::metadata(int64_t step, const DataLoader& loader) con
   nlohmann::ordered_json json;
   json["step"] = step;
   json["config"] = to_json(options_.raw_config);
-  json["zoetrope"] = {{"format_version", kFormatVersion},
+  json["zoetrope"] = {{"format_version", kCheckpointFormatVersion},
                       {"resolved_config", to_json(options_.resolved_config)},
                       {"loader", loader.state_dict()}};
   return json.dump(2) + "\n";
