@@ -1,0 +1,74 @@
+// `zoetrope sample` with the tiny pipeline that the project carries.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "integration/cli/command.h"
+#include "support/temporary_folder.h"
+#include "zoetrope/media/video_reader.h"
+
+namespace zoetrope::test {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+class SampleCommand : public testing::Test {
+ protected:
+  CommandResult sample(const std::vector<std::string>& options) {
+    std::vector<std::string> arguments = {
+        "sample",   std::string(ZOETROPE_SOURCE_DIR) + "/assets/tiny-wan",
+        "--prompt", "a red square",
+        "--height", "16",
+        "--width",  "32",
+        "--output", (folder_ / "out").string()};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    return run_zoetrope(arguments);
+  }
+
+  void expect_refused(const std::vector<std::string>& options, const std::string& message) {
+    const CommandResult result = sample(options);
+    EXPECT_NE(result.exit_code, 0);
+    EXPECT_THAT(result.messages, HasSubstr(message));
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(SampleCommand, StreamsLongerThanTheWindowAndSaysHowFast) {
+  const CommandResult result =
+      sample({"--pipeline", "wan-causal-dmd", "--steps", "1000,500", "--warp", "--num-frames", "45",
+              "--frames-per-block", "2", "--local-attn-size", "4", "--sink-size", "1"});
+  ASSERT_EQ(result.exit_code, 0) << result.messages;
+  EXPECT_THAT(result.messages,
+              AllOf(HasSubstr("45 frames, the first after "), HasSubstr("frames/s")));
+  EXPECT_EQ(media::read_all_frames(folder_ / "out/video_0.mp4").size(), 45U);
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "out/sheet.png"));
+}
+
+TEST_F(SampleCommand, FewSteps) {
+  const CommandResult result =
+      sample({"--pipeline", "wan-dmd", "--steps", "1000,500", "--num-frames", "5"});
+  ASSERT_EQ(result.exit_code, 0) << result.messages;
+  EXPECT_EQ(media::read_all_frames(folder_ / "out/video_0.mp4").size(), 5U);
+}
+
+TEST_F(SampleCommand, OptionsOfOtherPipelinesAreRefused) {
+  expect_refused({"--steps", "1000,500"}, "--steps: must be one number for --pipeline wan");
+  expect_refused({"--warp"}, "--warp: must be left out unless --pipeline is wan-dmd");
+  expect_refused({"--pipeline", "wan-dmd", "--guidance-scale", "3"},
+                 "--guidance-scale: must be left out unless --pipeline is wan or wan-causal");
+  expect_refused({"--pipeline", "wan-dmd", "--local-attn-size", "4"},
+                 "--local-attn-size: must be left out unless --pipeline is wan-causal");
+  expect_refused({"--pipeline", "wan-dmd", "--steps", "500,1000"},
+                 "--steps: must be a list of descending timesteps");
+  expect_refused({"--pipeline", "wan-dmdd"}, "wan-causal-dmd");
+}
+
+TEST_F(SampleCommand, AWindowTooSmallForItsBlocksIsRefused) {
+  expect_refused({"--pipeline", "wan-causal", "--num-frames", "5", "--frames-per-block", "3",
+                  "--local-attn-size", "2"},
+                 "local_attn_size must hold the sinks and a block");
+}
+
+}  // namespace
+}  // namespace zoetrope::test
