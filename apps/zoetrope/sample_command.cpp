@@ -160,7 +160,8 @@ void add_pipeline_options(CLI::App& command, SampleChoices& choices) {
   command
       .add_option("--steps", choices.steps,
                   "Number of sampling steps [50]; dmd: the timesteps [1000,750,500,250]")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->allow_extra_args(false);  // the model may follow
   command.add_option("--guidance-scale", choices.guidance_scale,
                      "1: no guidance [3]; dmd: always 1");
   command.add_option("--flow-shift", choices.flow_shift, "Timestep shift")->capture_default_str();
