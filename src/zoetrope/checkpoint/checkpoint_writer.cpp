@@ -7,6 +7,7 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 #include <omp.h>
+#include <sys/resource.h>
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/file.h"
@@ -47,6 +48,13 @@ uint64_t available_memory_bytes() {
 // A copy may take two thirds of the memory that is free; beyond that the training waits instead.
 bool fits_in_memory(uint64_t num_bytes) {
   return num_bytes + num_bytes / 2 < available_memory_bytes();
+}
+
+// What is left is not urgent: on a machine without a spare core it must not slow the training down.
+// Linux takes the priority as that of the calling thread; without permission it stays.
+void give_way_to_training() {
+  constexpr int kNice = 15;
+  setpriority(PRIO_PROCESS, 0, kNice);
 }
 
 }  // namespace
@@ -102,6 +110,7 @@ void CheckpointWriter::run(CheckpointContent content) {
   try {
     copy_to_host(content);
     const double copy_sec = seconds_since(start);
+    give_way_to_training();
     write(content);
     last_saved_step_ = content.step;
     last_error_.clear();
