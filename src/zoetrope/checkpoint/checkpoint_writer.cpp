@@ -53,7 +53,7 @@ bool fits_in_memory(uint64_t num_bytes) {
 // What is left is not urgent: on a machine without a spare core it must not slow the training down.
 // Linux takes the priority as that of the calling thread; without permission it stays.
 void give_way_to_training() {
-  constexpr int kNice = 15;
+  constexpr int kNice = 5;
   setpriority(PRIO_PROCESS, 0, kNice);
 }
 
