@@ -65,6 +65,7 @@ void Dmd2Config::describe(config::Schema<Dmd2Config>& schema) {
                   "Learning-rate schedule of the critic.", known_lr_scheduler());
   schema.field("cfg_uncond", &Dmd2Config::cfg_uncond,
                "What the teacher's unconditional score is conditioned on.");
+  schema.without_effect("attn_kind", "attention is dense");
   schema.check(check_timestep_range);
 }
 
