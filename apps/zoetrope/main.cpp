@@ -12,6 +12,7 @@
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/catalog.h"
+#include "zoetrope/evaluate_command.h"
 #include "zoetrope/export_command.h"
 #include "zoetrope/init_command.h"
 #include "zoetrope/inspect_command.h"
@@ -47,6 +48,7 @@ int run(std::vector<std::string> arguments) {
   add_train_command(app, catalog, std::move(split.overrides));
   add_validate_command(app, catalog.tables());
   add_targets_command(app, catalog.tables());
+  zoetrope::add_evaluate_command(app);
   zoetrope::add_export_command(app);
   zoetrope::add_init_command(app);
   zoetrope::add_inspect_command(app);

@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <memory>
+#include <optional>
 
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
@@ -12,6 +13,7 @@
 #include "zoetrope/base/log.h"
 #include "zoetrope/base/model_path.h"
 #include "zoetrope/data/preprocess/preprocessor.h"
+#include "zoetrope/data/preprocess/shapes_sources.h"
 #include "zoetrope/tensor/device.h"
 #include "zoetrope/tensor/dtype.h"
 
@@ -26,6 +28,8 @@ constexpr const char* kExplanation = R"(INPUT is one of
                      optionally `start` in seconds
   FastVideo's        a folder with videos2caption.json and videos/, or that file
   a .txt             with --text-only: one caption in each line
+  synthetic:shapes   clips of a toy world that are made here: coloured shapes that move and bounce, with captions such
+                     as "a red square moving left" (--num-clips, --seed)
 
 A stopped run goes on when the same command is given again. Sources that cannot be used are listed with the reason in
 worker_<k>/rejects.jsonl of the output folder; the exit code is 1 only when no row came out.
@@ -35,7 +39,10 @@ Examples:
   zoetrope preprocess list.csv -o data/mixed -m Wan-AI/Wan2.1-T2V-1.3B-Diffusers --buckets 480x832,832x480
   zoetrope preprocess long_videos/ -o data/long -m wan/ --num-frames 81 --clip-stride 40 --max-clips 20
   zoetrope preprocess prompts.txt -o data/prompts -m wan/ --text-only
+  zoetrope preprocess synthetic:shapes -o data/shapes -m assets/tiny-wan --height 48 --width 48 --num-frames 33
   zoetrope preprocess huge.jsonl -o data/huge -m wan/ --shard 3/8      one of eight processes)";
+
+constexpr int64_t kDefaultNumClips = 3072;
 
 struct Options {
   std::string input;
@@ -49,6 +56,8 @@ struct Options {
   int64_t width = 832;
   int64_t clip_stride = 0;
   int64_t max_clips = 0;
+  std::optional<int64_t> num_clips;  // of synthetic:shapes
+  std::optional<int64_t> seed;       // of synthetic:shapes
   bool tiled = false;
   PreprocessOptions work;
 };
@@ -80,6 +89,32 @@ void read_clip_options(const Options& options, const fs::path& pipeline, ClipSou
   if (options.max_clips > 0) clips.max_clips = options.max_clips;
 }
 
+std::vector<SourceEntry> list_sources(const Options& options, const fs::path& input,
+                                      PreprocessOptions& work) {
+  if (options.input != kShapesInput) {
+    if (options.num_clips || options.seed) {
+      fail<ConfigError>("--num-clips and --seed: are for {} alone, but the input is '{}'",
+                        kShapesInput, options.input);
+    }
+    return work.text_only ? list_texts(input) : list_videos(input);
+  }
+  if (!work.text_only && work.clips.buckets.size() != 1) {
+    fail<ConfigError>("--buckets: must be one size for {}, but are {}", kShapesInput,
+                      work.clips.buckets.size());
+  }
+  work.clips.max_clips = 1;
+  ShapesClips clips{.num_clips = options.num_clips.value_or(kDefaultNumClips),
+                    .num_frames = work.clips.num_frames,
+                    .height = options.height,
+                    .width = options.width,
+                    .seed = options.seed.value_or(0)};
+  if (!work.text_only) {
+    clips.height = work.clips.buckets.front().height;
+    clips.width = work.clips.buckets.front().width;
+  }
+  return list_shapes(clips);
+}
+
 void print_summary(const PreprocessSummary& summary, const PreprocessOptions& work) {
   const char* what = work.text_only ? "captions" : "videos";
   if (summary.was_finished) log_info("preprocess: was finished before; nothing to do");
@@ -107,7 +142,7 @@ void run(const Options& options) {
   work.encoder_name = fmt::format("{} text {}{}", fs::weakly_canonical(pipeline).string(),
                                   options.text_dtype, options.tiled ? " tiled" : "");
   if (!work.text_only) read_clip_options(options, pipeline, work.clips);
-  std::vector<SourceEntry> sources = work.text_only ? list_texts(input) : list_videos(input);
+  std::vector<SourceEntry> sources = list_sources(options, input, work);
   const PreprocessSummary summary = preprocess(std::move(sources), work, [&] {
     return make_wan_encoder(pipeline, resolve_device(options.device), encoder);
   });
@@ -137,6 +172,11 @@ void add_clip_options(CLI::App& command, Options& options) {
       ->check(CLI::PositiveNumber);
   command.add_option("--max-clips", options.max_clips, "Clips of one video at most; default: all")
       ->check(CLI::PositiveNumber);
+  command
+      .add_option("--num-clips", options.num_clips,
+                  fmt::format("synthetic:shapes: how many clips [{}]", kDefaultNumClips))
+      ->check(CLI::PositiveNumber);
+  command.add_option("--seed", options.seed, "synthetic:shapes: other clips for each seed [0]");
 }
 
 }  // namespace

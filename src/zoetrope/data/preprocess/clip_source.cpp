@@ -15,12 +15,12 @@ namespace {
 
 constexpr size_t kClipsAheadPerVideo = 2;
 
-at::Tensor to_pixels(const media::Clip& clip) {
-  const media::Frame& first = clip.frames.front();
-  at::Tensor pixels_FHWC = at::empty({std::ssize(clip.frames), first.height, first.width, 3},
-                                     at::TensorOptions(at::kByte));
+at::Tensor to_pixels(const std::vector<media::Frame>& frames) {
+  const media::Frame& first = frames.front();
+  at::Tensor pixels_FHWC =
+      at::empty({std::ssize(frames), first.height, first.width, 3}, at::TensorOptions(at::kByte));
   auto* target = pixels_FHWC.mutable_data_ptr<uint8_t>();
-  for (const media::Frame& frame : clip.frames) {
+  for (const media::Frame& frame : frames) {
     std::memcpy(target, frame.rgb.data(), frame.rgb.size());
     target += frame.rgb.size();
   }
@@ -28,6 +28,7 @@ at::Tensor to_pixels(const media::Clip& clip) {
 }
 
 void check_entry(const SourceEntry& entry) {
+  if (entry.render) return;
   if (entry.captions.empty()) {
     fail<DataError>(
         "{}: must have a caption, but has none; put it into {} or into the list",
@@ -85,6 +86,13 @@ void ClipSource::decode(int64_t entry) {
   ClipEvent end{{entry, entry == first_.entry ? first_.clip : 0}, {}, ""};
   try {
     check_entry(source);
+    if (source.render) {
+      const ClipPlace place{entry, 0};
+      if (!push(entry, {place, to_pixels(source.render()), ""}, false)) return;
+      end.place.clip = 1;
+      push(entry, std::move(end), true);
+      return;
+    }
     media::VideoReader reader(source.video);
     if (source.start_sec > 0.0) reader.seek(source.start_sec);
     const Bucket bucket =
@@ -96,7 +104,7 @@ void ClipSource::decode(int64_t entry) {
                                            static_cast<int>(bucket.height));
     });
     while (std::optional<media::Clip> clip = sampler.next()) {
-      if (!push(entry, {{entry, clip->index}, to_pixels(*clip), ""}, false)) return;
+      if (!push(entry, {{entry, clip->index}, to_pixels(clip->frames), ""}, false)) return;
       end.place.clip = clip->index + 1;
     }
     if (end.place.clip == 0) {

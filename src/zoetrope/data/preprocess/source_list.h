@@ -4,8 +4,11 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <string>
 #include <vector>
+
+#include "zoetrope/media/frame.h"
 
 namespace zoetrope {
 
@@ -16,6 +19,8 @@ struct SourceEntry {
   std::filesystem::path video;        ///< empty in a list of texts
   std::vector<std::string> captions;  ///< one or several wordings; empty: none was found
   double start_sec = 0.0;             ///< where in the video to begin
+  /// Where given, makes the frames of the one clip at its size, and `video` is not read.
+  std::function<std::vector<media::Frame>()> render = {};
 };
 
 /// Videos in `input`: a folder (every video below it, each with a text file of its name), a folder
