@@ -48,6 +48,7 @@ nlohmann::json describe(const ShapesScores& scores, int64_t segment_frames) {
                          {"color_accuracy", scores.color_accuracy},
                          {"shape_accuracy", scores.shape_accuracy},
                          {"direction_accuracy", scores.direction_accuracy},
+                         {"shape_overlap", scores.shape_overlap},
                          {"visible", scores.visible},
                          {"trajectory_error_by_frame", scores.trajectory_error}};
   if (scores.diversity) json["diversity"] = *scores.diversity;

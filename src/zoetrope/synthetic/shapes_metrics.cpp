@@ -130,7 +130,6 @@ ShapesObservation observe_shapes(const ShapesWorld& world,
                                  const std::vector<media::Frame>& frames) {
   const double full_area = 4.0 * world.radius() * world.radius();
   ShapesObservation observation;
-  std::array<double, kShapeNames.size()> overlaps{};
   Rgb color{};
   int64_t num_seen = 0;
   for (const media::Frame& frame : frames) {
@@ -147,13 +146,15 @@ ShapesObservation observe_shapes(const ShapesWorld& world,
     observation.path.emplace_back(silhouette.center);
     const auto frame_overlaps = shape_overlaps(world, silhouette);
     const Rgb frame_color = mean_color(frame, silhouette);
-    for (size_t i = 0; i < overlaps.size(); ++i) overlaps[i] += frame_overlaps[i];
+    for (size_t i = 0; i < frame_overlaps.size(); ++i) {
+      observation.overlaps[i] += frame_overlaps[i] / static_cast<double>(frames.size());
+    }
     for (size_t i = 0; i < color.size(); ++i) color[i] += frame_color[i];
   }
   observe_motion(observation);
   if (num_seen * 2 > std::ssize(frames)) {
     observation.color = nearest_color(color);
-    observation.shape = index_of_largest(overlaps);
+    observation.shape = index_of_largest(observation.overlaps);
   }
   return observation;
 }
@@ -191,6 +192,7 @@ void ShapesScorer::add(const ShapesSubject& subject, const std::vector<media::Fr
   sums_.color_accuracy += seen.color == subject.color ? 1.0 : 0.0;
   sums_.shape_accuracy += seen.shape == subject.shape ? 1.0 : 0.0;
   sums_.direction_accuracy += seen.direction == subject.direction ? 1.0 : 0.0;
+  sums_.shape_overlap += seen.overlaps[subject.shape];
   for (size_t frame = 0; frame < errors.size(); ++frame) {
     sums_.trajectory_error[frame] += errors[frame];
     num_visible_frames_ += seen.path[frame] ? 1 : 0;
@@ -204,6 +206,7 @@ ShapesScores ShapesScorer::scores() const {
   scores.color_accuracy /= num_videos;
   scores.shape_accuracy /= num_videos;
   scores.direction_accuracy /= num_videos;
+  scores.shape_overlap /= num_videos;
   for (double& error : scores.trajectory_error) error /= num_videos;
   scores.visible =
       static_cast<double>(num_visible_frames_) /

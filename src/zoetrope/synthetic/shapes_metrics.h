@@ -4,6 +4,7 @@
 // reconstructions of true clips (tests/integration/cli/evaluate_command_test.cpp).
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -17,7 +18,10 @@ namespace zoetrope {
 struct ShapesObservation {
   std::optional<size_t> color;
   std::optional<size_t> shape;
-  std::optional<size_t> direction;         ///< over the first kNumStraightFrames
+  std::optional<size_t> direction;  ///< over the first kNumStraightFrames
+  /// Overlap (intersection over union) with each shape drawn at the same place, averaged over all
+  /// frames; frames without a shape count as zero.
+  std::array<double, kShapeNames.size()> overlaps{};
   std::vector<std::optional<Point>> path;  ///< the centre in each frame in which a shape is seen
   Point start;  ///< fitted to the first frames; of use only with a direction
 };
@@ -37,7 +41,8 @@ struct ShapesScores {
   double color_accuracy = 0.0;
   double shape_accuracy = 0.0;
   double direction_accuracy = 0.0;
-  double visible = 0.0;                  ///< frames that show a shape
+  double shape_overlap = 0.0;  ///< with the shape that was asked for; tells sharp from smeared
+  double visible = 0.0;        ///< frames that show a shape
   std::vector<double> trajectory_error;  ///< pixels, by frame
   /// Mean distance in pixels between the starts of two videos of one caption; none without such
   /// pairs.

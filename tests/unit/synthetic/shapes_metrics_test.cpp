@@ -35,6 +35,7 @@ TEST(ShapesMetrics, TrueClipsAreRightInAll) {
   EXPECT_EQ(scores.shape_accuracy, 1.0);
   EXPECT_EQ(scores.direction_accuracy, 1.0);
   EXPECT_EQ(scores.visible, 1.0);
+  EXPECT_GT(scores.shape_overlap, 0.95);
   EXPECT_THAT(scores.trajectory_error, Each(Lt(0.2)));
   EXPECT_FALSE(scores.diversity.has_value());
 }
@@ -50,6 +51,7 @@ TEST(ShapesMetrics, WrongSubjectsCountOnceForEachWrongProperty) {
   EXPECT_EQ(scores.color_accuracy, 0.75);
   EXPECT_EQ(scores.shape_accuracy, 0.75);
   EXPECT_EQ(scores.direction_accuracy, 0.75);
+  EXPECT_LT(scores.shape_overlap, 0.95);  // one square over a triangle
 }
 
 TEST(ShapesMetrics, EmptyFramesShowNothing) {
