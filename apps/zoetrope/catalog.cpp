@@ -7,6 +7,7 @@
 #include "zoetrope/methods/distribution_matching/self_forcing_method.h"
 #include "zoetrope/methods/fine_tuning/diffusion_forcing_method.h"
 #include "zoetrope/methods/fine_tuning/fine_tune_method.h"
+#include "zoetrope/methods/knowledge_distillation/causal_knowledge_distillation_method.h"
 #include "zoetrope/models/wan/wan_causal_model.h"
 #include "zoetrope/models/wan/wan_model.h"
 #include "zoetrope/planned_targets.h"
@@ -52,6 +53,12 @@ void add_methods(MethodRegistry& methods) {
   add_method<CausalConsistencyDistillationMethod, CausalConsistencyConfig>(
       methods, "consistency_model.causal_cd.CausalConsistencyDistillationMethod", "causal_cd",
       "Consistency distillation of a causal student from clean context.");
+  add_method<KnowledgeDistillationMethod, KnowledgeDistillationConfig>(
+      methods, "knowledge_distillation.kd.KDMethod", "kd",
+      "Regression on a teacher's sampling trajectories.");
+  add_method<CausalKnowledgeDistillationMethod, CausalKnowledgeDistillationConfig>(
+      methods, "knowledge_distillation.kd.KDCausalMethod", "kd_causal",
+      "Regression on a teacher's trajectories, one noise level per block of frames.");
   add_planned_methods(methods);
 }
 

@@ -67,11 +67,6 @@ Keys streaming_keys() {
                                     "streaming_min_new_frame"};
 }
 
-Keys knowledge_distillation_keys() {
-  return {"t_list", "student_sample_steps", "teacher_path_cache", "teacher_guidance_scale",
-          "teacher_inference_steps"};
-}
-
 Keys diffusion_nft_keys() {
   return {"sampling",
           "validation",
@@ -145,11 +140,6 @@ void add_planned_models(config::TargetTable& models) {
 void add_planned_methods(config::TargetTable& methods) {
   add_distribution_matching(methods);
   const std::string package = "fastvideo.train.methods.";
-  add_planned(methods, package + "knowledge_distillation.kd.KDMethod", "kd",
-              "Regression on a teacher's sampling trajectories.", knowledge_distillation_keys());
-  add_planned(methods, package + "knowledge_distillation.kd.KDCausalMethod", "kd_causal",
-              "Regression on a teacher's trajectories, one noise level per block of frames.",
-              knowledge_distillation_keys() + Keys{"num_frames_per_block"});
   add_planned(methods, package + "rl.diffusion_nft.DiffusionNFTMethod", "diffusion_nft",
               "Reinforcement learning from reward models.", diffusion_nft_keys());
 }

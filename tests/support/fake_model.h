@@ -10,7 +10,7 @@
 
 namespace zoetrope::test {
 
-class FakeModel : public ModelBase {
+class FakeModel : public virtual ModelBase {
  public:
   FakeModel(RandomSource& random, bool trainable = true)
       : random_(random),

@@ -19,6 +19,7 @@ struct SampleInfo {
   std::string caption;
   std::filesystem::path file;                ///< the parquet file
   int64_t row = 0;                           ///< row in that file
+  int64_t dataset_row = 0;                   ///< row of the whole data set
   std::map<std::string, std::string> texts;  ///< every plain column of the row
   std::map<std::string, int64_t> integers;
   std::map<std::string, double> numbers;

@@ -116,7 +116,7 @@ class ParquetDataset::Cache {
 
 ParquetDataset::ParquetDataset(const std::vector<DataSource>& sources, const ParquetSchema& schema,
                                int64_t cache_bytes)
-    : schema_(schema), starts_{0}, cache_(std::make_unique<Cache>(cache_bytes)) {
+    : schema_(schema), sources_(sources), starts_{0}, cache_(std::make_unique<Cache>(cache_bytes)) {
   for (const DataSource& source : sources) {
     const std::vector<fs::path> found = find_files(source.path);
     for (int64_t round = 0; round < source.repeat; ++round)

@@ -29,6 +29,7 @@ class ParquetDataset {
   ParquetDataset& operator=(const ParquetDataset&) = delete;
 
   const ParquetSchema& schema() const { return schema_; }
+  const std::vector<DataSource>& sources() const { return sources_; }
   int64_t num_rows() const { return starts_.back(); }
   /// Files in the order of rows; a repeated folder's files stand there several times.
   const std::vector<std::filesystem::path>& files() const { return files_; }
@@ -50,6 +51,7 @@ class ParquetDataset {
   Place place_of(int64_t index) const;
 
   const ParquetSchema& schema_;
+  std::vector<DataSource> sources_;
   std::vector<std::filesystem::path> files_;
   std::vector<ParquetFile> opened_;   // one for each distinct file
   std::vector<size_t> opened_index_;  // of each of files_

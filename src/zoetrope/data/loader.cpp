@@ -8,7 +8,6 @@
 #include <omp.h>
 
 #include "zoetrope/base/error.h"
-#include "zoetrope/data/collate.h"
 #include "zoetrope/data/text_dropout.h"
 
 namespace zoetrope {
@@ -100,21 +99,13 @@ void DataLoader::work() {
 Batch DataLoader::make_batch(const std::vector<SampleSlot>& slots) const {
   std::vector<LoadedSample> samples;
   for (const SampleSlot& slot : slots) {
-    LoadedSample sample;
-    sample.row = dataset_.read(slot.row);
+    LoadedSample sample = load_sample(dataset_, slot.row);
     sample.global_index = slot.global_index;
     sample.drop_text =
         drops_text(slot, order_.options().kind, order_.options().seed, options_.text_dropout_rate);
-    std::tie(sample.info.file, sample.info.row) = dataset_.locate(slot.row);
-    sample.info.id = sample.row.text("id");
-    sample.info.caption = sample.row.text("caption");
-    sample.info.texts = std::move(sample.row.texts);
-    sample.info.integers = std::move(sample.row.integers);
-    sample.info.numbers = std::move(sample.row.numbers);
     samples.push_back(std::move(sample));
   }
-  Batch batch = collate(std::move(samples), dataset_.schema(),
-                        {options_.text_length, options_.num_latent_frames});
+  Batch batch = collate(std::move(samples), dataset_.schema(), collate_options());
   batch.epoch = slots.front().epoch;
   return batch;
 }

@@ -15,6 +15,7 @@
 
 #include "zoetrope/data/batch.h"
 #include "zoetrope/data/dataset.h"
+#include "zoetrope/data/row_reader.h"
 #include "zoetrope/data/sample_order.h"
 
 namespace zoetrope {
@@ -46,6 +47,8 @@ class DataLoader {
   /// Seconds that next() has waited for data since the loader was made.
   double data_wait_sec() const { return data_wait_sec_; }
   const ParquetDataset& dataset() const { return dataset_; }
+  /// The rows in the form of next(), by number.
+  RowReader rows() const { return {dataset_, collate_options()}; }
   int64_t samples_per_epoch() const { return order_.samples_per_epoch(); }
 
   /// The position behind the last batch that next() gave, with what it was counted over.
@@ -64,6 +67,9 @@ class DataLoader {
   void start();
   void stop();
   void work();
+  CollateOptions collate_options() const {
+    return {options_.text_length, options_.num_latent_frames};
+  }
   Batch make_batch(const std::vector<SampleSlot>& slots) const;
 
   const ParquetDataset& dataset_;

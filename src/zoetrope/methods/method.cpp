@@ -10,6 +10,10 @@ void RoleModels::add(std::string role, std::unique_ptr<ModelBase> model) {
   models_.emplace_back(std::move(role), std::move(model));
 }
 
+void RoleModels::remove(const std::string& role) {
+  std::erase_if(models_, [&](const auto& entry) { return entry.first == role; });
+}
+
 bool RoleModels::contains(const std::string& role) const {
   for (const auto& [name, model] : models_) {
     if (name == role) return true;

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "zoetrope/data/row_reader.h"
 #include "zoetrope/diffusion/few_step.h"
 #include "zoetrope/models/model.h"
 #include "zoetrope/optim/adamw.h"
@@ -21,6 +22,8 @@ namespace zoetrope {
 class RoleModels {
  public:
   void add(std::string role, std::unique_ptr<ModelBase> model);
+  /// Frees the role's model, if there is one.
+  void remove(const std::string& role);
   bool contains(const std::string& role) const;
   /// Throws ConfigError naming the method when the role is missing or wrongly trainable.
   ModelBase& require(const std::string& role, bool trainable, const std::string& method) const;
@@ -103,6 +106,9 @@ class TrainingMethod {
 
   /// Called once before the first step.
   virtual void on_train_start() {}
+  /// Called once after that, with the rows that will come: for what a method makes of the data
+  /// before it trains. Ends early when a StopSignal comes.
+  virtual void prepare_data(const RowReader& /*rows*/) {}
   /// Losses of one micro-batch.
   virtual StepOutput single_train_step(const Batch& raw, const StepIndex& index) = 0;
   /// Backpropagates every objective, divided by the accumulation rounds.
@@ -123,6 +129,8 @@ class TrainingMethod {
 
  protected:
   const MethodContext& context() const { return context_; }
+  /// Frees a frozen role that is not needed any more.
+  void remove_role(const std::string& role) { context_.roles.remove(role); }
 
  private:
   MethodContext context_;

@@ -18,12 +18,11 @@ CausalModelBase& require_causal(ModelBase& model, const std::string& role,
       method);
 }
 
-void require_block_size(ModelBase& model, int64_t chunk_size) {
+void require_block_size(ModelBase& model, int64_t num_frames, const std::string& key) {
   const auto* causal = dynamic_cast<const CausalModelBase*>(&model);
-  if (causal == nullptr || causal->num_frames_per_block() == chunk_size) return;
-  fail<ConfigError>(
-      "method.chunk_size: must be the student's num_frames_per_block, which is {}, but got {}",
-      causal->num_frames_per_block(), chunk_size);
+  if (causal == nullptr || causal->num_frames_per_block() == num_frames) return;
+  fail<ConfigError>("{}: must be the student's num_frames_per_block, which is {}, but got {}", key,
+                    causal->num_frames_per_block(), num_frames);
 }
 
 }  // namespace zoetrope

@@ -15,7 +15,9 @@ void require_positive_learning_rate(const OptimizerConfig& optimizer, const std:
 CausalModelBase& require_causal(ModelBase& model, const std::string& role,
                                 const std::string& method);
 
-/// Throws ConfigError when `model` is causal and its blocks are not of `chunk_size` frames.
-void require_block_size(ModelBase& model, int64_t chunk_size);
+/// Throws ConfigError naming the config's `key` when `model` is causal and its blocks are not of
+/// `num_frames` frames.
+void require_block_size(ModelBase& model, int64_t num_frames,
+                        const std::string& key = "method.chunk_size");
 
 }  // namespace zoetrope

@@ -52,6 +52,8 @@ class ModelBase {
   virtual ParameterStore& parameters() = 0;
   /// The pipeline folder that the weights came from.
   virtual const std::filesystem::path& pipeline_folder() const = 0;
+  /// The same as the config names it: a folder or a Hugging Face name.
+  virtual std::string source() const { return pipeline_folder().string(); }
 
   /// Reads what only the student needs (latent statistics of the VAE). Called once, before the
   /// first batch.

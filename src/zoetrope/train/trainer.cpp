@@ -55,6 +55,8 @@ Trainer::Trainer(Options options, const Parts& parts)
 
 void Trainer::run() {
   method_.on_train_start();
+  method_.prepare_data(loader_.rows());
+  if (StopSignal::received() != 0) return;  // nothing was trained that could be saved
   for (auto& [name, callback] : callbacks_) callback->on_train_start(state_);
   checkpoints_.resume({state_, callbacks_, loader_});
   for (auto& [name, callback] : callbacks_) callback->on_validation_begin(state_);

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "golden/training/recorded_trajectories.h"
 #include "golden/training/trace_checker.h"
 #include "support/golden.h"
 #include "support/replay_random_source.h"
@@ -129,6 +130,18 @@ void set_recorded_negative_text(ModelBase& student) {
   dynamic_cast<WanModel&>(student).set_negative_text(file.tensor("embeds"));
 }
 
+/// The cache of a case of knowledge distillation, with the trajectories that the reference trained
+/// on. The teacher makes the others, which nothing is compared with.
+void provide_trajectories(const GoldenCase& golden, const RunConfig& config,
+                          const std::filesystem::path& folder, test::ReplayRandomSource& random) {
+  const auto recorded = test::recorded_trajectories(golden, config);
+  test::write_reference_cache(folder, config, recorded);
+  const at::Tensor& like_TCHW = recorded.begin()->second.clean_TCHW;
+  const auto num_recorded = static_cast<int64_t>(recorded.size());
+  for (int64_t i = num_recorded; i < test::num_recorded_rows(config); ++i)
+    test::push_generation_draws(at::ones_like(like_TCHW).unsqueeze(0), random);
+}
+
 void TrainingReplay::replay(const GoldenCase& golden, Implementation implementation,
                             const std::string& resume_from) {
   const bool bf16 = golden.tensor(first_latents_key(golden)).scalar_type() == at::kBFloat16;
@@ -140,6 +153,9 @@ void TrainingReplay::replay(const GoldenCase& golden, Implementation implementat
        bf16 ? "--training.model.compute_dtype=bf16" : "--training.model.compute_dtype=fp32",
        "--training.checkpoint.output_dir=" + output.path().string(),
        "--training.checkpoint.resume_from_checkpoint=" + resume_from});
+  const auto trajectories = output / "trajectories";
+  if (test::has_trajectories(golden))
+    config::apply_overrides(document, {"--method.teacher_path_cache=" + trajectories.string()});
   const Catalog catalog;
   const ComponentRegistries& registries = catalog.registries;
   config::Issues issues;
@@ -148,6 +164,7 @@ void TrainingReplay::replay(const GoldenCase& golden, Implementation implementat
 
   test::ReplayRandomSource random(config.training.model.logit_mean,
                                   config.training.model.logit_std);
+  if (test::has_trajectories(golden)) provide_trajectories(golden, config, trajectories, random);
   push_recorded_draws(golden, random);
   const auto method = build_method(config, registries, random);
   for (const auto& [role, model] : method->roles().all())

@@ -97,6 +97,22 @@ TEST(TorchArchive, KeepsValues) {
   EXPECT_EQ(TorchArchive(save(folder, value)).value(), value);
 }
 
+TEST(TorchArchive, KeepsADictOfTensors) {
+  const test::TemporaryFolder folder;
+  const NamedTensors saved = {{"b", at::arange(6, at::kBFloat16).reshape({2, 3})},
+                              {"a", at::arange(4, at::kLong)},
+                              {"rows", at::arange(12, at::kFloat).reshape({3, 4}).t()},
+                              {"none", at::empty({0, 3})}};
+  const TorchArchive archive(save(folder, saved));
+  ASSERT_EQ(archive.value().as_entries().size(), saved.size());
+  for (size_t i = 0; i < saved.size(); ++i) {
+    const auto& [key, object] = archive.value().as_entries()[i];
+    EXPECT_EQ(key.as_string(), saved[i].first);
+    EXPECT_EQ(archive.tensor(object).scalar_type(), saved[i].second.scalar_type());
+    EXPECT_TRUE(at::equal(archive.tensor(object), saved[i].second)) << saved[i].first;
+  }
+}
+
 TEST(TorchArchive, RefusesAPlainValueAsTensor) {
   const test::TemporaryFolder folder;
   const fs::path path = save(folder, PickleValue::integer(3));

@@ -74,6 +74,25 @@ TEST_F(Loader, BatchesThatDoNotDivideTheDataLoseNothing) {
   }
 }
 
+TEST_F(Loader, EverySampleTellsTheRowThatARowReaderFinds) {
+  const ParquetDataset dataset = open();
+  LoaderOptions options;
+  options.text_dropout_rate = 1.0;
+  DataLoader loader(dataset, keyed(5), options);
+  const RowReader rows = loader.rows();
+  EXPECT_EQ(rows.num_rows(), 12);
+  for (int64_t step = 0; step < 3; ++step) {
+    const Batch batch = loader.next();
+    std::vector<int64_t> dataset_rows;
+    for (const SampleInfo& info : batch.info) dataset_rows.push_back(info.dataset_row);
+    const Batch same = rows.read(dataset_rows);
+    EXPECT_EQ(ids_of(same), ids_of(batch));
+    EXPECT_EQ(same.sample_indices, dataset_rows);
+    EXPECT_TRUE(at::equal(same.vae_latent_BCTHW, batch.vae_latent_BCTHW));
+    EXPECT_GT(same.text_embedding_BLD.abs().sum().item<double>(), 0.0);  // nothing is dropped
+  }
+}
+
 TEST_F(Loader, GroupsTogetherReadTheSameGlobalBatch) {
   const ParquetDataset dataset = open();
   DataLoader alone(dataset, keyed(6), {});

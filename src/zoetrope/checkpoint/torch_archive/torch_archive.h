@@ -13,6 +13,7 @@
 #include "zoetrope/checkpoint/pickle/value.h"
 #include "zoetrope/checkpoint/torch_archive/output_file.h"
 #include "zoetrope/checkpoint/torch_archive/zip_reader.h"
+#include "zoetrope/tensor/named_tensors.h"
 
 namespace zoetrope {
 
@@ -47,6 +48,9 @@ class TorchArchive {
 
 /// Appends torch.save(tensor): any device and strides; written contiguous and without gradient.
 void write_torch_archive(OutputFile& out, const at::Tensor& tensor);
+
+/// Appends torch.save of a dict of tensors, in their order; each is written as one alone is.
+void write_torch_archive(OutputFile& out, const NamedTensors& tensors);
 
 /// Appends torch.save(value), where `value` holds no tensors.
 void write_torch_archive(OutputFile& out, const PickleValue& value);

@@ -36,6 +36,7 @@ class WanModel : public virtual ModelBase {
   /// What training changes: the network's parameters, or with LoRA those of the adapters.
   ParameterStore& parameters() override;
   const std::filesystem::path& pipeline_folder() const override { return pipeline_folder_; }
+  std::string source() const override { return config_.init_from; }
   void init_preprocessors() override;
   /// Does nothing when set_negative_text() was called before.
   void encode_negative_prompt() override;

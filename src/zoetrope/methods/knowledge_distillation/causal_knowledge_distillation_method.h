@@ -1,0 +1,30 @@
+// Knowledge distillation of a causal student: each block of frames stands at a step of its own.
+// Source: Yin et al. 2024 (CausVid, arXiv 2412.07772, section 4.3); FastVideo
+// methods/knowledge_distillation/kd.py.
+#pragma once
+
+#include "zoetrope/methods/knowledge_distillation/knowledge_distillation_method.h"
+
+namespace zoetrope {
+
+struct CausalKnowledgeDistillationConfig : KnowledgeDistillationConfig {
+  int64_t num_frames_per_block = 3;
+  static void describe(config::Schema<CausalKnowledgeDistillationConfig>& schema);
+};
+
+class CausalKnowledgeDistillationMethod : public KnowledgeDistillationMethod {
+ public:
+  /// Throws ConfigError as KnowledgeDistillationMethod does, and when the student is not causal or
+  /// its blocks are of another size.
+  CausalKnowledgeDistillationMethod(const CausalKnowledgeDistillationConfig& config,
+                                    MethodContext context);
+
+ protected:
+  at::Tensor draw_steps(const Batch& raw, int64_t num_frames) override;
+  std::string step_metric() const override { return "kd_mean_step_idx"; }
+
+ private:
+  int64_t num_frames_per_block_;
+};
+
+}  // namespace zoetrope

@@ -1,0 +1,280 @@
+#include "zoetrope/methods/knowledge_distillation/knowledge_distillation_method.h"
+
+#include <algorithm>
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+
+#include "zoetrope/base/error.h"
+#include "zoetrope/base/folder_lock.h"
+#include "zoetrope/base/progress.h"
+#include "zoetrope/base/stop_signal.h"
+#include "zoetrope/checkpoint/weights_checksum.h"
+#include "zoetrope/diffusion/prediction_conversion.h"
+#include "zoetrope/methods/knowledge_distillation/teacher_sampler.h"
+#include "zoetrope/methods/requirements.h"
+
+namespace zoetrope {
+namespace {
+
+constexpr const char* kMethod = "knowledge distillation";
+constexpr const char* kTeacher = "teacher";
+
+void check_steps(const KnowledgeDistillationConfig& method, const config::Node& node,
+                 const config::ReadContext& context) {
+  const std::vector<int64_t>& steps = method.t_list;
+  const bool descending = std::ranges::is_sorted(steps, std::ranges::greater_equal()) &&
+                          std::ranges::adjacent_find(steps) == steps.end();
+  if (steps.size() < 2 || !descending || steps.front() > kNumTrainTimesteps || steps.back() != 0) {
+    refuse(node, {context.issues, config::child_path(context.path, "t_list")},
+           fmt::format("must be a list of descending timesteps of at most {} that ends with 0, but "
+                       "got [{}]",
+                       kNumTrainTimesteps, fmt::join(steps, ", ")));
+    return;
+  }
+  const auto num_steps = static_cast<int64_t>(steps.size()) - 1;
+  if (method.student_sample_steps.value_or(num_steps) != num_steps) {
+    refuse(node, {context.issues, config::child_path(context.path, "student_sample_steps")},
+           fmt::format("must be one less than the entries of t_list, which is {}, but got {}",
+                       num_steps, *method.student_sample_steps));
+  }
+}
+
+/// The place of each of the student's steps among the teacher's.
+std::vector<int64_t> entries_of(const std::vector<int64_t>& t_list,
+                                const std::vector<int64_t>& teacher_timesteps) {
+  std::vector<int64_t> entries;
+  for (size_t i = 0; i + 1 < t_list.size(); ++i) {
+    const auto found = std::ranges::find(teacher_timesteps, t_list[i]);
+    if (found == teacher_timesteps.end()) {
+      fail<ConfigError>(
+          "method.t_list: every step but the last must be one of the teacher's timesteps, but {} "
+          "is "
+          "not; they are {}",
+          t_list[i], fmt::join(teacher_timesteps, ", "));
+    }
+    entries.push_back(found - teacher_timesteps.begin());
+  }
+  return entries;
+}
+
+std::string join_paths(const std::vector<DataSource>& sources) {
+  std::vector<std::string> paths;
+  for (const DataSource& source : sources) paths.push_back(source.path);
+  return fmt::format("{}", fmt::join(paths, ","));
+}
+
+/// `raw` with the texts that the trajectories were conditioned on.
+Batch with_texts_of(const std::vector<Trajectory>& trajectories, Batch raw) {
+  std::vector<at::Tensor> texts;
+  std::vector<at::Tensor> masks;
+  for (const Trajectory& trajectory : trajectories) {
+    texts.push_back(trajectory.text_embedding_LD);
+    masks.push_back(trajectory.text_attention_mask_L);
+  }
+  raw.text_embedding_BLD = at::stack(texts);
+  raw.text_attention_mask_BL = at::stack(masks);
+  return raw;
+}
+
+}  // namespace
+
+void KnowledgeDistillationConfig::describe(config::Schema<KnowledgeDistillationConfig>& schema) {
+  schema.required("t_list", &KnowledgeDistillationConfig::t_list,
+                  "Timesteps at which the student denoises, descending, and 0. Each must be one of "
+                  "the teacher's.");
+  schema.field("student_sample_steps", &KnowledgeDistillationConfig::student_sample_steps,
+               "Steps of the student: one less than the entries of t_list.");
+  schema.required("teacher_path_cache", &KnowledgeDistillationConfig::teacher_path_cache,
+                  "Folder of the teacher's trajectories. What is missing is made before the "
+                  "training, which needs the role teacher.",
+                  config::not_empty());
+  schema.field("teacher_guidance_scale", &KnowledgeDistillationConfig::teacher_guidance_scale,
+               "Guidance of the teacher: unconditional + scale (conditional - unconditional).");
+  schema.field("teacher_inference_steps", &KnowledgeDistillationConfig::teacher_inference_steps,
+               "Steps of the teacher's trajectories.", config::at_least(1));
+  schema.check(check_steps);
+}
+
+KnowledgeDistillationMethod::KnowledgeDistillationMethod(const KnowledgeDistillationConfig& config,
+                                                         MethodContext method_context)
+    : TrainingMethod(std::move(method_context)),
+      config_(config),
+      teacher_(roles().contains(kTeacher) ? &roles().require(kTeacher, false, kMethod) : nullptr),
+      optimizer_("student", student(), context().optimizer, context().max_train_steps),
+      schedule_(
+          make_self_forcing_schedule(context().flow_shift, student().noise_schedule().device())),
+      teacher_timesteps_(teacher_timesteps(context().flow_shift, config.teacher_inference_steps)),
+      entries_(entries_of(config.t_list, teacher_timesteps_)),
+      timesteps_K_(at::tensor(config.t_list, at::kLong)
+                       .narrow(0, 0, num_student_steps())
+                       .to(schedule_.device(), at::kFloat)) {
+  require_positive_learning_rate(context().optimizer, kMethod);
+}
+
+TrajectoryRecipe KnowledgeDistillationMethod::recipe(const RowReader& rows) const {
+  TrajectoryRecipe recipe;
+  if (teacher_ != nullptr) {
+    recipe.teacher = teacher_->source();
+    recipe.teacher_weights = weights_checksum(teacher_->parameters().tensors());
+  }
+  recipe.num_steps = config_.teacher_inference_steps;
+  recipe.guidance_scale = config_.teacher_guidance_scale;
+  recipe.flow_shift = context().flow_shift;
+  recipe.data_path = join_paths(rows.dataset().sources());
+  recipe.num_rows = rows.num_rows();
+  return recipe;
+}
+
+LatentsSource KnowledgeDistillationMethod::latents_source() {
+  return student().data_type() == "text_only" ? LatentsSource::kZeros : LatentsSource::kData;
+}
+
+void KnowledgeDistillationMethod::prepare_data(const RowReader& rows) {
+  cache_.emplace(config_.teacher_path_cache, recipe(rows));
+  if (!cache_->complete()) make_missing(*cache_, rows);
+  if (StopSignal::received() != 0) return;
+  check_texts(rows);
+  teacher_ = nullptr;
+  remove_role(kTeacher);
+}
+
+void KnowledgeDistillationMethod::make_missing(TrajectoryCache& cache, const RowReader& rows) {
+  const int64_t num_rows = cache.num_rows();
+  if (teacher_ == nullptr) {
+    fail<ConfigError>(
+        "method.teacher_path_cache: '{}' must hold {} trajectories and its file COMPLETE, or the "
+        "config must have a teacher that makes them; {} are missing; add models.teacher",
+        config_.teacher_path_cache, num_rows, cache.missing_rows(0, num_rows).size());
+  }
+  const FolderLock lock(cache.folder());
+  cache.begin_writing();
+  const RowRange share = rows_of_rank(num_rows, 0, 1);
+  const std::vector<int64_t> missing = cache.missing_rows(share.first, share.last);
+  if (config_.teacher_guidance_scale != 1.0) student().encode_negative_prompt();
+  TeacherSampler sampler(*teacher_, schedule_,
+                         {teacher_timesteps_, config_.teacher_guidance_scale});
+  const auto num_missing = static_cast<int64_t>(missing.size());
+  Progress progress("teacher trajectories", share.last - share.first, "rows",
+                    share.last - share.first - num_missing);
+  for (const int64_t row : missing) {
+    const Batch raw = rows.read({row});
+    const TrainingBatch batch = student().prepare_batch(raw, latents_source());
+    const at::Tensor noise =
+        context()
+            .random->normal({"knowledge_distillation.noise", {row}}, batch.latents_BTCHW.sizes())
+            .to(batch.latents_BTCHW.device(), /*non_blocking=*/true);
+    Trajectory trajectory = sampler.sample(batch, noise);
+    trajectory.text_embedding_LD = raw.text_embedding_BLD[0];
+    trajectory.text_attention_mask_L = raw.text_attention_mask_BL[0];
+    cache.write(row, trajectory);
+    progress.advance();
+    if (StopSignal::received() != 0) return;
+  }
+  cache.mark_complete();
+}
+
+// The first, the middle and the last row: enough to know another data set by, and soon done. Text
+// that FastVideo dropped is stored as zeros.
+void KnowledgeDistillationMethod::check_texts(const RowReader& rows) const {
+  for (const int64_t row : {int64_t{0}, rows.num_rows() / 2, rows.num_rows() - 1}) {
+    const Batch raw = rows.read({row});
+    const at::Tensor stored = cache_->read(row).text_embedding_LD.to(at::kFloat);
+    if (at::equal(stored, raw.text_embedding_BLD[0]) ||
+        at::count_nonzero(stored).item<int64_t>() == 0)
+      continue;
+    fail<DataError>(
+        "method.teacher_path_cache: '{}' must have been made from this run's data, but the text of "
+        "row {} is another one than that of {}; name another folder, or delete this one to have it "
+        "made anew",
+        config_.teacher_path_cache, row, raw.info[0].describe());
+  }
+}
+
+at::Tensor KnowledgeDistillationMethod::draw_steps(const Batch& raw, int64_t /*num_frames*/) {
+  return context()
+      .random
+      ->integers({"knowledge_distillation.step", {raw.sample_indices.front()}}, 0,
+                 num_student_steps(), {1})
+      .expand({raw.batch_size()});
+}
+
+std::vector<Trajectory> KnowledgeDistillationMethod::read_trajectories(const Batch& raw) const {
+  std::vector<Trajectory> trajectories;
+  for (const SampleInfo& info : raw.info) {
+    trajectories.push_back(cache_->read(info.dataset_row));
+    const at::Tensor& timesteps = trajectories.back().timesteps_S;
+    if (at::equal(timesteps, at::tensor(teacher_timesteps_, at::kLong))) continue;
+    const std::vector<int64_t> stored(timesteps.const_data_ptr<int64_t>(),
+                                      timesteps.const_data_ptr<int64_t>() + timesteps.numel());
+    fail<DataError>(
+        "method.teacher_path_cache: '{}' must have been made at this run's flow shift {} and its "
+        "timesteps [{}], but row {} has [{}]; name another folder, or delete this one to have it "
+        "made anew",
+        config_.teacher_path_cache, context().flow_shift, fmt::join(teacher_timesteps_, ", "),
+        info.dataset_row, fmt::join(stored, ", "));
+  }
+  return trajectories;
+}
+
+KnowledgeDistillationMethod::Target KnowledgeDistillationMethod::target_at(
+    const std::vector<Trajectory>& trajectories, const at::Tensor& steps,
+    const TrainingBatch& batch) const {
+  const at::IntArrayRef shape_TCHW = batch.latents_BTCHW.sizes().slice(1);
+  const at::Tensor frames_T = at::arange(shape_TCHW[0], at::kLong);
+  const at::Tensor entries = at::tensor(entries_, at::kLong);
+  std::vector<at::Tensor> noisy;
+  std::vector<at::Tensor> clean;
+  for (size_t i = 0; i < trajectories.size(); ++i) {
+    const Trajectory& trajectory = trajectories[i];
+    if (trajectory.clean_TCHW.sizes() != shape_TCHW) {
+      fail<DataError>(
+          "method.teacher_path_cache: '{}' must hold latents of this run's length and size {}, but "
+          "those of sample '{}' are {}; name another folder, or delete this one to have it made "
+          "anew",
+          config_.teacher_path_cache, format_shape(shape_TCHW), batch.sample_names[i],
+          format_shape(trajectory.clean_TCHW.sizes()));
+    }
+    const at::Tensor entry = entries.index_select(0, steps[static_cast<int64_t>(i)].reshape({-1}));
+    noisy.push_back(trajectory.latents_STCHW.index({entry.expand({frames_T.size(0)}), frames_T}));
+    clean.push_back(trajectory.clean_TCHW);
+  }
+  const auto on_device = [&](const std::vector<at::Tensor>& rows) {
+    return at::stack(rows).to(schedule_.device(), at::kFloat, /*non_blocking=*/true);
+  };
+  return {on_device(noisy), on_device(clean)};
+}
+
+StepOutput KnowledgeDistillationMethod::single_train_step(const Batch& raw,
+                                                          const StepIndex& /*index*/) {
+  const std::vector<Trajectory> trajectories = read_trajectories(raw);
+  const at::Tensor steps = draw_steps(raw, trajectories.front().clean_TCHW.size(0));
+  const TrainingBatch batch =
+      student().prepare_batch(with_texts_of(trajectories, raw), latents_source());
+  const Target target = target_at(trajectories, steps, batch);
+  const at::Tensor timestep =
+      timesteps_K_.index_select(0, steps.flatten().to(schedule_.device(), /*non_blocking=*/true))
+          .view(steps.sizes());
+  const at::Tensor velocity =
+      student().predict_noise(target.noisy_BTCHW, timestep, batch.conditional);
+  const at::Tensor clean =
+      velocity_to_clean(velocity.to(at::kFloat), target.noisy_BTCHW, schedule_.sigma_at(timestep));
+  const at::Tensor loss = 0.5 * at::mse_loss(clean, target.clean_BTCHW);
+  const at::Tensor logged = loss.detach();
+  return {{{"total_loss", logged}, {"kd_loss", logged}},
+          {{step_metric(), steps.to(at::kDouble).mean().item<double>()}},
+          {{&student(), loss}},
+          student().num_tokens(target.noisy_BTCHW.sizes())};
+}
+
+std::vector<RoleOptimizer*> KnowledgeDistillationMethod::optimizers(int64_t /*step*/) {
+  return {&optimizer_};
+}
+
+std::optional<FewStepRollout> KnowledgeDistillationMethod::few_step_rollout() {
+  return FewStepRollout{.schedule = schedule_,
+                        .timesteps = timesteps_K_.split(1),
+                        .transition = FewStepTransition::kOde};
+}
+
+}  // namespace zoetrope
