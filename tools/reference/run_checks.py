@@ -5,7 +5,8 @@
 
 VENV is made and filled with requirements.txt and tools/wandb.lock when it does not exist (about 6 GB). A tiny Wan is
 trained, stopped, resumed and exported in a temporary folder; then PyTorch reads its checkpoints, diffusers its exports
-and adapters, TensorBoard and wandb its logs. The last line is `N passed, N failed`.
+and adapters, TensorBoard and wandb its logs. Another one is distilled, and PyTorch reads the teacher's trajectories. The
+last line is `N passed, N failed`.
 """
 
 import argparse
@@ -50,6 +51,18 @@ def write_config(path, output):
     }))
 
 
+def write_distillation_config(path, source, teacher, cache):
+    """The config at `source`, for knowledge distillation of a few steps."""
+    config = json.loads(source.read_text())
+    config["models"]["teacher"] = {"_target_": "wan", "init_from": str(teacher), "trainable": False}
+    config["method"] = {"_target_": "kd", "teacher_path_cache": str(cache), "t_list": [1000, 857, 599, 0],
+                        "teacher_inference_steps": 6}
+    config["training"]["loop"]["max_train_steps"] = 2
+    config["training"]["checkpoint"] = {"output_dir": str(path.parent / "distilled")}
+    config["training"]["tracker"] = {"trackers": ["jsonl"]}
+    path.write_text(json.dumps(config))
+
+
 class Checks:
     def __init__(self, python):
         self.python, self.passed, self.failed = python, 0, 0
@@ -91,6 +104,11 @@ def main():
             checks.run(f"export ({name})", [zoetrope, "export", run, "--verify", *options, "--output", target])
             checks.script(f"diffusers loads the export ({name})", "check_diffusers_folder.py", target)
         checks.script("diffusers and PEFT load adapters, same forward", "check_lora.py", "--zoetrope", zoetrope)
+        cache, teacher = folder / "trajectories", REFERENCE / "_models/wan_b"
+        write_distillation_config(folder / "distil.yaml", folder / "config.yaml", teacher, cache)
+        checks.run("distil", [zoetrope, "train", folder / "distil.yaml"], environment)
+        checks.script("PyTorch reads the trajectories, diffusers' teacher makes the same", "check_trajectory_cache.py",
+                      cache, "--teacher", teacher, "--flow-shift", "3")
         checks.script("TensorBoard reads the log", "check_tensorboard.py", run / "tensorboard", "--scalar", "total_loss")
         checks.script("wandb reads the offline runs", "check_wandb.py", run / "tracker", "--metrics",
                       run / "metrics.jsonl", "--same-run")

@@ -10,6 +10,7 @@
 #include "zoetrope/config/node.h"
 #include "zoetrope/methods/knowledge_distillation/causal_knowledge_distillation_method.h"
 #include "zoetrope/methods/knowledge_distillation/teacher_sampler.h"
+#include "zoetrope/models/causal_model.h"
 #include "zoetrope/networks/wan_transformer/streaming_network.h"
 
 namespace zoetrope {
@@ -110,6 +111,15 @@ class KnowledgeDistillation : public testing::Test {
     context.random = &random_;
     return context;
   }
+  /// The cache that a method has made.
+  TrajectoryCache cache() const {
+    TrajectoryRecipe recipe;
+    recipe.num_steps = config_.teacher_inference_steps;
+    recipe.guidance_scale = config_.teacher_guidance_scale;
+    recipe.flow_shift = kShift;
+    recipe.num_rows = dataset_.num_rows();
+    return {config_.teacher_path_cache, recipe};
+  }
   RowReader rows() const { return {dataset_, {}}; }
   /// The message of prepare_data with `config` on a fresh method.
   std::string prepare_error(const KnowledgeDistillationConfig& config, MethodContext context) {
@@ -137,13 +147,7 @@ at::Tensor to_bf16(const at::Tensor& tensor) {
 TEST_F(KnowledgeDistillation, TrajectoriesAreTheGuidedTeachersEulerSteps) {
   KnowledgeDistillationMethod method(config_, make_context());
   method.prepare_data(rows());
-  const Trajectory trajectory =
-      TrajectoryCache(config_.teacher_path_cache, {.num_steps = 4,
-                                                   .guidance_scale = kGuidance,
-                                                   .flow_shift = kShift,
-                                                   .data_path = "",
-                                                   .num_rows = 10})
-          .read(3);
+  const Trajectory trajectory = cache().read(3);
   const std::vector<int64_t> timesteps = {1000, 900, 750, 500};  // shift 3: s/(1+2s)*3
   ASSERT_TRUE(at::equal(trajectory.timesteps_S, at::tensor(timesteps)));
   const Batch raw = rows().read({3});
@@ -242,14 +246,9 @@ TEST_F(KnowledgeDistillation, LossIsHalfTheDistanceOfTheCleanPrediction) {
   const auto step = static_cast<int64_t>(output.metrics[0].second);
   EXPECT_EQ(output.metrics[0].first, "kd_step_idx");
   const double sigma = step == 0 ? 1.0 : 0.75;
-  const TrajectoryCache cache(config_.teacher_path_cache, {.num_steps = 4,
-                                                           .guidance_scale = kGuidance,
-                                                           .flow_shift = kShift,
-                                                           .data_path = "",
-                                                           .num_rows = 10});
   double expected = 0.0;
   for (const int64_t row : {7, 2}) {
-    const Trajectory trajectory = cache.read(row);
+    const Trajectory trajectory = cache().read(row);
     const at::Tensor noisy = trajectory.latents_STCHW[step == 0 ? 0 : 2].to(at::kFloat);
     const double text = trajectory.text_embedding_LD.mean().item<double>();
     const at::Tensor clean = noisy - sigma * (0.5 * noisy + 0.25 + text);

@@ -87,7 +87,8 @@ void KnowledgeDistillationConfig::describe(config::Schema<KnowledgeDistillationC
                "Steps of the student: one less than the entries of t_list.");
   schema.required("teacher_path_cache", &KnowledgeDistillationConfig::teacher_path_cache,
                   "Folder of the teacher's trajectories. What is missing is made before the "
-                  "training, which needs the role teacher.",
+                  "training, which needs the role teacher. The student is trained with the "
+                  "trajectories' text: training_cfg_rate has no effect.",
                   config::not_empty());
   schema.field("teacher_guidance_scale", &KnowledgeDistillationConfig::teacher_guidance_scale,
                "Guidance of the teacher: unconditional + scale (conditional - unconditional).");
