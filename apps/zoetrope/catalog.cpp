@@ -1,5 +1,6 @@
 #include "zoetrope/catalog.h"
 
+#include "zoetrope/callbacks/distillation_health/distillation_health.h"
 #include "zoetrope/callbacks/ema.h"
 #include "zoetrope/callbacks/grad_clip.h"
 #include "zoetrope/callbacks/validation.h"
@@ -28,11 +29,13 @@ void add_models(config::Registry<ModelBase, const ModelContext&>& models) {
 
 using MethodRegistry = config::Registry<TrainingMethod, MethodContext>;
 
+constexpr const char* kDistillationHealth = "distillation_health";
+
 template <class Method, class Config>
 void add_method(MethodRegistry& methods, const std::string& path, const std::string& short_name,
-                const std::string& doc) {
+                const std::string& doc, const std::vector<std::string>& default_callbacks = {}) {
   const std::string name = "fastvideo.train.methods." + path;
-  methods.add<Method, Config>(name, target_aliases(name, short_name), doc);
+  methods.add<Method, Config>(name, target_aliases(name, short_name), doc, default_callbacks);
 }
 
 void add_methods(MethodRegistry& methods) {
@@ -46,10 +49,11 @@ void add_methods(MethodRegistry& methods) {
       methods, "fine_tuning.tfsft.TeacherForcingSFTMethod", "teacher_forcing_sft",
       "Fine-tuning in which each block of frames sees the clean frames before it.");
   add_method<Dmd2Method, Dmd2Config>(methods, "distribution_matching.dmd2.DMD2Method", "dmd2",
-                                     "Distribution-matching distillation into a few steps.");
+                                     "Distribution-matching distillation into a few steps.",
+                                     {kDistillationHealth});
   add_method<SelfForcingMethod, SelfForcingConfig>(
       methods, "distribution_matching.self_forcing.SelfForcingMethod", "self_forcing",
-      "DMD2 of a causal student along its own rollouts.");
+      "DMD2 of a causal student along its own rollouts.", {kDistillationHealth});
   add_method<CausalConsistencyDistillationMethod, CausalConsistencyConfig>(
       methods, "consistency_model.causal_cd.CausalConsistencyDistillationMethod", "causal_cd",
       "Consistency distillation of a causal student from clean context.");
@@ -74,6 +78,10 @@ void add_callbacks(config::Registry<Callback, const CallbackContext&>& callbacks
   callbacks.add<ValidationCallback, ValidationConfig>(
       validation, target_aliases(validation, "validation"),
       "Samples videos and measures the loss at fixed noise, periodically.");
+  const std::string health = "zoetrope.callbacks.distillation_health.DistillationHealth";
+  callbacks.add<DistillationHealth, DistillationHealthConfig>(
+      health, target_aliases(health, kDistillationHealth),
+      "Watches distilled clips and updates, and raises an alarm when the student collapses.");
 }
 
 }  // namespace

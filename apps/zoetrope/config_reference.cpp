@@ -35,7 +35,7 @@ training:                # data, optimizer, length of the run
   optimizer: {learning_rate: 1.0e-5}
   loop: {max_train_steps: 1000}
   checkpoint: {output_dir: outputs/run}
-callbacks:               # name -> callback; `grad_clip`, `ema`, `validation` need no _target_
+callbacks:               # name -> callback; `grad_clip`, `ema`, `validation`, `distillation_health` need no _target_
   grad_clip: {max_grad_norm: 1.0}
 pipeline:                # how the trained network is sampled
   flow_shift: 3
@@ -172,7 +172,13 @@ std::string targets_markdown(const TargetTable& table, const std::string& title)
     for (size_t i = 1; i < target->aliases.size(); ++i) {
       text += fmt::format("{}`{}`", i == 1 ? ", also " : ", ", target->aliases[i]);
     }
-    text += ".\n\n" + schema_markdown(*target->schema);
+    text += ".";
+    if (!target->default_callbacks.empty()) {
+      text += fmt::format(
+          " Its runs have the callback `{}` with its defaults, unless the config sets it.",
+          fmt::join(target->default_callbacks, "`, `"));
+    }
+    text += "\n\n" + schema_markdown(*target->schema);
     for (const Section& section : nested_sections(*target->schema)) {
       text += fmt::format("\n#### `{}` of `{}`\n\n{}\n\n{}", section.path, target->aliases.front(),
                           section.doc, schema_markdown(*section.schema));

@@ -3,8 +3,11 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
+#include <vector>
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "zoetrope/models/model.h"
 
@@ -26,11 +29,15 @@ class FakeModel : public virtual ModelBase {
   const std::filesystem::path& pipeline_folder() const override { return folder_; }
   void init_preprocessors() override {}
   void encode_negative_prompt() override { has_negative_prompt = true; }
-  std::string data_type() const override { return "t2v"; }
+  std::string data_type() const override { return data; }
 
   TrainingBatch prepare_batch(const Batch& raw, LatentsSource /*source*/) override {
     TrainingBatch batch;
     batch.latents_BTCHW = raw.vae_latent_BCTHW.transpose(1, 2).contiguous();
+    if (data == "t2v") batch.data_latents_BTCHW = batch.latents_BTCHW;
+    batch.conditional.text_embedding_BLD = at::ones({raw.batch_size(), 1, 1});
+    if (has_negative_prompt)
+      batch.unconditional.text_embedding_BLD = at::zeros({raw.batch_size(), 1, 1});
     batch.noise_BTCHW = random_.normal({"noise", raw.sample_indices}, batch.latents_BTCHW.sizes());
     const at::Tensor draws_B =
         random_.uniform({"timestep", raw.sample_indices}, {raw.batch_size()});
@@ -42,9 +49,11 @@ class FakeModel : public virtual ModelBase {
     batch.sample_indices = raw.sample_indices;
     return batch;
   }
-  at::Tensor predict_noise(const at::Tensor& noisy_BTCHW, const at::Tensor& /*timestep*/,
+  at::Tensor predict_noise(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
                            const Conditioning& /*conditioning*/) override {
     ++num_forwards;
+    forwards.push_back(
+        {noisy_BTCHW.size(0), at::GradMode::is_enabled(), timestep.flatten()[0].item<double>()});
     return parameters_.value("scale") * noisy_BTCHW + parameters_.value("offset") + poison;
   }
   at::Tensor predict_x0(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
@@ -63,7 +72,18 @@ class FakeModel : public virtual ModelBase {
   void export_pipeline(const std::filesystem::path& /*folder*/,
                        const NamedTensors& /*weights*/) const override {}
 
+  /// What a forward was asked for.
+  struct Forward {
+    int64_t num_rows = 0;
+    bool with_grad = false;
+    double timestep = 0.0;  ///< of the first row and frame
+    int64_t first_frame = 0;
+    bool stores_context = false;
+  };
+
+  std::string data = "t2v";
   int64_t num_forwards = 0;
+  std::vector<Forward> forwards;
   bool has_negative_prompt = false;
   double poison = 0.0;  ///< added to every prediction
 

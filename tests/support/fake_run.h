@@ -1,27 +1,16 @@
 // A whole run on the fake model: real data, loader, method, trainer and checkpoints.
 #pragma once
 
-#include <map>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "support/fake_model.h"
+#include "support/recording_tracker.h"
 #include "zoetrope/methods/fine_tuning/fine_tune_method.h"
 #include "zoetrope/train/trainer.h"
 
 namespace zoetrope::test {
-
-class RecordingTracker : public Tracker {
- public:
-  void log(int64_t step, const std::vector<Metric>& metrics) override {
-    for (const Metric& metric : metrics) values[step][metric.name] = metric.value;
-  }
-  void resume_at(int64_t step) override { resumed_at = step; }
-
-  std::map<int64_t, std::map<std::string, double>> values;
-  int64_t resumed_at = -1;
-};
 
 /// Each has its own data (ten recorded rows of the reference), method and callbacks.
 struct FakeRun {

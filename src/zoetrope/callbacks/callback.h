@@ -36,7 +36,8 @@ struct RunState {
   /// The student's averaged weights, once they exist: set by the EMA callback, used by validation
   /// and by the export.
   ExponentialMovingAverage* average = nullptr;
-  /// What the method gave beside its losses for the last micro-batch (StepOutput::tensors).
+  /// What the method gave for the last micro-batch (StepOutput), on the device.
+  NamedTensors losses = {};
   NamedTensors tensors = {};
 };
 

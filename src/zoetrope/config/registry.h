@@ -22,6 +22,8 @@ struct Target {
   std::string doc;                        ///< one line
   const AnySchema* schema = nullptr;      ///< null for a target that is known but not built yet
   std::string planned = {};  ///< why it cannot be used yet; empty for a target that exists
+  /// Callbacks that a run of this method has without asking, by their short names.
+  std::vector<std::string> default_callbacks = {};
 };
 
 /// A component as the config gave it: which target, and its typed config struct.
@@ -73,9 +75,10 @@ class Registry : public TargetTable {
 
   /// Registers `Impl`, which must have `Impl(const Config&, Deps...)`.
   template <class Impl, class Config>
-  void add(std::string name, std::vector<std::string> aliases, std::string doc) {
-    const Target& target = add_target(
-        {kind(), std::move(name), std::move(aliases), std::move(doc), &schema_of<Config>(), ""});
+  void add(std::string name, std::vector<std::string> aliases, std::string doc,
+           std::vector<std::string> default_callbacks = {}) {
+    const Target& target = add_target({kind(), std::move(name), std::move(aliases), std::move(doc),
+                                       &schema_of<Config>(), "", std::move(default_callbacks)});
     factories_[&target] = [](const Component& component, Deps... deps) -> std::unique_ptr<Base> {
       return std::make_unique<Impl>(component.as<Config>(), std::forward<Deps>(deps)...);
     };

@@ -20,7 +20,10 @@ struct Conditioning {
 
 /// Everything is on the model's device; latents, noise and timesteps are fp32.
 struct TrainingBatch {
-  at::Tensor latents_BTCHW;        ///< normalised clean latents
+  at::Tensor latents_BTCHW;  ///< normalised clean latents
+  /// The data's normalised latents, whatever latents_BTCHW was taken from; undefined where the data
+  /// has none or shorter ones.
+  at::Tensor data_latents_BTCHW;
   at::Tensor noise_BTCHW;          ///< standard normal
   at::Tensor timesteps_B;          ///< in [0, 1000]
   at::Tensor sigmas_B;             ///< in [0, 1]

@@ -1,5 +1,7 @@
 #include "zoetrope/train/run_config.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "zoetrope/base/error.h"
@@ -53,6 +55,22 @@ NamedComponents read_callbacks(const Node& node, const TargetTable& table, Issue
                            table.read(callback, {issues, child_path("callbacks", name)}, name));
   }
   return callbacks;
+}
+
+/// Adds the callbacks that the method brings along, with their defaults, unless the config has them
+/// under this or another name.
+void add_default_callbacks(RunConfig& run, const TargetTable& table, Issues& issues) {
+  if (run.method.target == nullptr) return;
+  for (const std::string& name : run.method.target->default_callbacks) {
+    const config::Target* target = table.find(name);
+    const bool given =
+        std::any_of(run.callbacks.begin(), run.callbacks.end(), [&](const auto& callback) {
+          return callback.first == name || callback.second.target == target;
+        });
+    if (given) continue;
+    run.callbacks.emplace_back(
+        name, table.read(Node::map(), {issues, child_path("callbacks", name)}, name));
+  }
 }
 
 PipelineConfig read_pipeline(const Node& node, Issues& issues) {
@@ -130,6 +148,7 @@ RunConfig read_run_config(const Node& document, const TargetTables& tables, Issu
                                              {issues, "training"});
   }
   run.callbacks = read_callbacks(sections.callbacks, tables.callbacks, issues);
+  add_default_callbacks(run, tables.callbacks, issues);
   run.pipeline = read_pipeline(sections.pipeline, issues);
   run.training.distributed.resolve();
   run.training.tracker.resolve();

@@ -43,7 +43,8 @@ struct RunConfig {
   NamedComponents models;  ///< role -> model, in the order of the file
   config::Component method;
   TrainingConfig training;
-  NamedComponents callbacks;  ///< name -> callback, in the order of the file
+  NamedComponents callbacks;  ///< name -> callback, in the order of the file; then the method's
+                              ///< default ones that are not in it
   PipelineConfig pipeline;
   config::Node raw;  ///< the document after overrides
 };

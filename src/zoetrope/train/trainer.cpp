@@ -104,6 +104,7 @@ Trainer::StepTotals Trainer::run_micro_batches() {
     for (const auto& [name, loss] : output.losses) add_to(totals.losses, name, loss);
     for (const auto& [name, value] : output.metrics) add_to(totals.metrics, name, value);
     totals.num_tokens += output.num_tokens;
+    state_.losses = std::move(output.losses);
     state_.tensors = std::move(output.tensors);
   }
   return totals;

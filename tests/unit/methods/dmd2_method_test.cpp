@@ -124,6 +124,49 @@ TEST(Dmd2Method, NamesMissingAndWronglyTrainableRoles) {
               HasSubstr("models.teacher: distribution matching needs it frozen"));
 }
 
+TEST(Dmd2Method, RefusesDataLatentWithoutLatents) {
+  KeyedRandomSource random(5);
+  Dmd2Config config = make_config();
+  config.rollout_mode = "data_latent";
+  Roles text_only(random);
+  text_only.student->data = "text_only";
+  EXPECT_THAT(
+      test::error_of([&] { Dmd2Method(config, make_context(random, std::move(text_only))); }),
+      HasSubstr("method.rollout_mode: must be simulate for data without latents, but got "
+                "data_latent"));
+}
+
+NamedTensors tensors_of(const Dmd2Config& config, const std::string& data) {
+  KeyedRandomSource random(5);
+  Roles roles(random);
+  roles.student->data = data;
+  Dmd2Method method(config, make_context(random, std::move(roles)));
+  return method.single_train_step(test::make_latent_batch(2), {1}).tensors;
+}
+
+at::Tensor find(const NamedTensors& tensors, const std::string& name) {
+  for (const auto& [candidate, tensor] : tensors) {
+    if (candidate == name) return tensor;
+  }
+  return {};
+}
+
+// What the student's clips are compared with: data where there are some, else the teacher's view.
+TEST(Dmd2Method, GivesReferenceAndResampledLatentsForMonitoring) {
+  const NamedTensors with_data = tensors_of(make_config(), "t2v");
+  EXPECT_TRUE(at::equal(find(with_data, "reference_latents"),
+                        test::make_latent_batch(2).vae_latent_BCTHW.transpose(1, 2)));
+  EXPECT_TRUE(at::equal(find(with_data, "resampled_latents"), find(with_data, "critic_latents")));
+  const NamedTensors of_text = tensors_of(make_config(), "text_only");
+  // gradient = (critic - teacher) / mean |generated - teacher|, and both networks are alike here.
+  EXPECT_EQ(find(of_text, "dmd_gradient").abs().max().item<double>(), 0.0);
+  EXPECT_EQ(find(of_text, "reference_latents").sizes(), find(of_text, "generated_latents").sizes());
+  EXPECT_FALSE(at::equal(find(of_text, "reference_latents"), find(of_text, "generated_latents")));
+  Dmd2Config from_data = make_config();
+  from_data.rollout_mode = "data_latent";
+  EXPECT_FALSE(find(tensors_of(from_data, "t2v"), "resampled_latents").defined());
+}
+
 TEST(Dmd2Method, RefusesStepsThatAreNotDescending) {
   KeyedRandomSource random(5);
   for (const std::vector<int64_t>& steps :

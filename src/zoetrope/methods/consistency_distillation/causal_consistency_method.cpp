@@ -40,24 +40,36 @@ CausalConsistencyDistillationMethod::CausalConsistencyDistillationMethod(
   average_.load_state_dict(averaged_.parameters().tensors());
 }
 
-at::Tensor CausalConsistencyDistillationMethod::teacher_step(const TrainingBatch& batch,
-                                                             const at::Tensor& noisy_BTCHW,
-                                                             const at::Tensor& timestep_BT,
-                                                             const at::Tensor& sigma_step) {
-  at::NoGradGuard no_grad;
+void CausalConsistencyDistillationMethod::on_train_start() {
+  if (config_.guidance_scale != 1.0) student().encode_negative_prompt();
+}
+
+at::Tensor CausalConsistencyDistillationMethod::guided_velocity(const TrainingBatch& batch,
+                                                                const at::Tensor& noisy_BTCHW,
+                                                                const at::Tensor& timestep_BT) {
+  const at::Tensor& clean = batch.latents_BTCHW;
+  if (config_.guidance_scale == 1.0) {
+    return teacher_.predict_noise_teacher_forced(noisy_BTCHW, timestep_BT, batch.conditional, clean)
+        .to(at::kFloat);
+  }
   const auto twice = [](const at::Tensor& rows) { return at::cat({rows, rows}); };
   const Conditioning both = {
       at::cat({batch.conditional.text_embedding_BLD, batch.unconditional.text_embedding_BLD}),
       at::Tensor()};
   const std::vector<at::Tensor> velocities =
       teacher_
-          .predict_noise_teacher_forced(twice(noisy_BTCHW), twice(timestep_BT), both,
-                                        twice(batch.latents_BTCHW))
+          .predict_noise_teacher_forced(twice(noisy_BTCHW), twice(timestep_BT), both, twice(clean))
           .to(at::kFloat)
           .chunk(2);
-  const at::Tensor guided =
-      velocities[1] + config_.guidance_scale * (velocities[0] - velocities[1]);
-  return noisy_BTCHW - sigma_step * guided;
+  return velocities[1] + config_.guidance_scale * (velocities[0] - velocities[1]);
+}
+
+at::Tensor CausalConsistencyDistillationMethod::teacher_step(const TrainingBatch& batch,
+                                                             const at::Tensor& noisy_BTCHW,
+                                                             const at::Tensor& timestep_BT,
+                                                             const at::Tensor& sigma_step) {
+  at::NoGradGuard no_grad;
+  return noisy_BTCHW - sigma_step * guided_velocity(batch, noisy_BTCHW, timestep_BT);
 }
 
 StepOutput CausalConsistencyDistillationMethod::single_train_step(const Batch& raw,

@@ -25,7 +25,7 @@ class CausalConsistencyDistillationMethod : public TrainingMethod {
   /// otherwise.
   CausalConsistencyDistillationMethod(const CausalConsistencyConfig& config, MethodContext context);
 
-  void on_train_start() override { student().encode_negative_prompt(); }
+  void on_train_start() override;
   /// Losses `total_loss` and `causal_cd_loss` (the same).
   StepOutput single_train_step(const Batch& raw, const StepIndex& index) override;
   void on_optimizer_step_end(int64_t step) override;
@@ -36,6 +36,9 @@ class CausalConsistencyDistillationMethod : public TrainingMethod {
   void load_averaged_role(const std::string& role, const NamedTensors& weights) override;
 
  private:
+  /// The teacher's velocity; without guidance (scale 1) the negative prompt is not needed.
+  at::Tensor guided_velocity(const TrainingBatch& batch, const at::Tensor& noisy_BTCHW,
+                             const at::Tensor& timestep_BT);
   /// Latents one step of the guided teacher's flow further.
   at::Tensor teacher_step(const TrainingBatch& batch, const at::Tensor& noisy_BTCHW,
                           const at::Tensor& timestep_BT, const at::Tensor& sigma_step);

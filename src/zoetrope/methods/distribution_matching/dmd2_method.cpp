@@ -192,15 +192,15 @@ at::Tensor Dmd2Method::guided_teacher_clean(const ScoreInput& input, const Train
   return halves[1] + (halves[0] - halves[1]) * scale;
 }
 
-at::Tensor Dmd2Method::matching_gradient(const TrainingBatch& batch,
-                                         const at::Tensor& generated_BTCHW) {
+Dmd2Method::Matching Dmd2Method::match_distributions(const TrainingBatch& batch,
+                                                     const at::Tensor& generated_BTCHW) {
   at::NoGradGuard no_grad;
   const at::Tensor generated = generated_BTCHW.detach();
   const ScoreInput input = noise_generated(batch, generated, "dmd.score");
   const at::Tensor fake =
       predict_clean(critic_.model(), input.noisy_BTCHW, input.timestep_B, batch.conditional);
   const at::Tensor real = guided_teacher_clean(input, batch);
-  return ((fake - real) / (generated - real).abs().mean()).nan_to_num();
+  return {((fake - real) / (generated - real).abs().mean()).nan_to_num(), real};
 }
 
 at::Tensor Dmd2Method::critic_loss(const TrainingBatch& batch, const at::Tensor& generated_BTCHW) {
@@ -217,19 +217,23 @@ StepOutput Dmd2Method::single_train_step(const Batch& raw, const StepIndex& inde
       student().prepare_batch(raw, simulates() ? LatentsSource::kZeros : LatentsSource::kData);
   const bool update = updates_student(index.step);
   StepOutput output;
+  at::Tensor reference = batch.data_latents_BTCHW;
   at::Tensor generator_loss = at::zeros({}, batch.latents_BTCHW.options());
   if (update) {
     const at::Tensor generated = rollout(batch, index, Rollout::kStudent, true);
-    const at::Tensor gradient = matching_gradient(batch, generated);
+    const auto [gradient, teacher_clean] = match_distributions(batch, generated);
     generator_loss = 0.5 * at::mse_loss(generated, (generated - gradient).detach());
     output.objectives.emplace_back(&student(), generator_loss);
     output.tensors.emplace_back("generated_latents", generated.detach());
     output.tensors.emplace_back("dmd_gradient", gradient);
+    if (!reference.defined()) reference = teacher_clean;
   }
   const at::Tensor generated = rollout(batch, index, Rollout::kCritic, false);
   const at::Tensor fake_score_loss = critic_loss(batch, generated);
   output.objectives.emplace_back(&critic_.model(), fake_score_loss);
   output.tensors.emplace_back("critic_latents", generated);
+  if (simulates()) output.tensors.emplace_back("resampled_latents", generated);
+  if (reference.defined()) output.tensors.emplace_back("reference_latents", reference);
   output.losses = {{"total_loss", (generator_loss + fake_score_loss).detach()},
                    {"generator_loss", generator_loss.detach()},
                    {"fake_score_loss", fake_score_loss.detach()}};

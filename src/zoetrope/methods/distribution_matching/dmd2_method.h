@@ -34,7 +34,10 @@ class Dmd2Method : public TrainingMethod {
 
   void on_train_start() override;
   /// Losses `total_loss`, `generator_loss` (0 unless the student is updated), `fake_score_loss`;
-  /// metric `update_student`.
+  /// metric `update_student`. Tensors, each where there is one: the student's clips
+  /// `generated_latents`, `dmd_gradient`, `critic_latents`; `resampled_latents`, which are the
+  /// critic's clips where they differ from the student's in noise alone; `reference_latents`, which
+  /// are the data's, or else what the teacher made of the student's clips.
   StepOutput single_train_step(const Batch& raw, const StepIndex& index) override;
   std::vector<RoleOptimizer*> optimizers(int64_t step) override;
   std::vector<RoleOptimizer*> role_optimizers() override { return {&student_optimizer_, &critic_}; }
@@ -76,9 +79,14 @@ class Dmd2Method : public TrainingMethod {
   ScoreInput noise_generated(const TrainingBatch& batch, const at::Tensor& generated_BTCHW,
                              const std::string& purpose);
   at::Tensor guided_teacher_clean(const ScoreInput& input, const TrainingBatch& batch);
-  /// The gradient of the distribution matching loss with respect to the generated latents, times
-  /// their number of elements.
-  at::Tensor matching_gradient(const TrainingBatch& batch, const at::Tensor& generated_BTCHW);
+  /// What the student learns from, and the guided teacher's clean latents that it came from.
+  struct Matching {
+    /// The gradient of the distribution matching loss with respect to the generated latents, times
+    /// their number of elements.
+    at::Tensor gradient_BTCHW;
+    at::Tensor teacher_clean_BTCHW;
+  };
+  Matching match_distributions(const TrainingBatch& batch, const at::Tensor& generated_BTCHW);
   at::Tensor critic_loss(const TrainingBatch& batch, const at::Tensor& generated_BTCHW);
 
   Dmd2Config config_;

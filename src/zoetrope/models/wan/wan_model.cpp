@@ -117,6 +117,12 @@ TrainingBatch WanModel::prepare_batch(const Batch& raw, LatentsSource source) {
   batch.sample_indices = raw.sample_indices;
   for (const SampleInfo& info : raw.info) batch.sample_names.push_back(info.id);
   batch.latents_BTCHW = clean_latents_BTCHW(raw, source);
+  if (source == LatentsSource::kData) {
+    batch.data_latents_BTCHW = batch.latents_BTCHW;
+  } else if (raw.vae_latent_BCTHW.defined() &&
+             raw.vae_latent_BCTHW.size(2) >= context_.num_latent_frames) {
+    batch.data_latents_BTCHW = clean_latents_BTCHW(raw, LatentsSource::kData);
+  }
   const auto shape = batch.latents_BTCHW.sizes();
   // Drawn on the CPU so that every device sees the same noise; in the order and layout of the
   // reference.
