@@ -44,7 +44,7 @@ struct FakeRun {
   KeyedRandomSource random;
   ParquetDataset dataset;
   std::unique_ptr<DataLoader> loader;
-  std::unique_ptr<FineTuneMethod> method;
+  std::unique_ptr<TrainingMethod> method;
   NamedCallbacks callbacks;
   RecordingTracker tracker;
   RunCheckpoints::Options checkpoints;

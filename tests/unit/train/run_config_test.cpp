@@ -45,8 +45,10 @@ class PlainTable : public config::TargetTable {
  public:
   using TargetTable::TargetTable;
   template <class Config>
-  void add(const std::string& name, const std::string& alias) {
-    add_target({kind(), name, {alias}, "For tests.", &config::schema_of<Config>(), ""});
+  void add(const std::string& name, const std::string& alias,
+           const std::vector<std::string>& default_callbacks = {}) {
+    add_target(
+        {kind(), name, {alias}, "For tests.", &config::schema_of<Config>(), "", default_callbacks});
   }
 };
 
@@ -55,6 +57,7 @@ class RunConfigTest : public ::testing::Test {
   RunConfigTest() {
     models_.add<PlainModelConfig>("package.models.PlainModel", "plain");
     methods_.add<PlainMethodConfig>("package.methods.PlainMethod", "plain");
+    methods_.add<PlainMethodConfig>("package.methods.ClippedMethod", "clipped", {"grad_clip"});
     callbacks_.add<ClipConfig>("package.callbacks.Clip", "grad_clip");
   }
 
@@ -112,6 +115,27 @@ TEST_F(RunConfigTest, fills_defaults_of_the_reference) {
   EXPECT_FALSE(run.pipeline.flow_shift.has_value());
   EXPECT_EQ(run.models[0].first, "student");
   EXPECT_EQ(run.models[0].second.as<PlainModelConfig>().init_from, "Org/Name");
+}
+
+TEST_F(RunConfigTest, adds_the_methods_default_callbacks_unless_they_are_given) {
+  EXPECT_THAT(read(kSmallest).callbacks, IsEmpty());
+  const RunConfig added = read(kSmallest, {"--method._target_=clipped"});
+  ASSERT_THAT(issues_.faults(), IsEmpty());
+  ASSERT_EQ(added.callbacks.size(), 1U);
+  EXPECT_EQ(added.callbacks[0].first, "grad_clip");
+  EXPECT_EQ(added.callbacks[0].second.as<ClipConfig>().max_grad_norm, 1.0);
+  // The resolved config says so, and gives the same run.
+  EXPECT_EQ(write_yaml(write_run_config(read(write_yaml(write_run_config(added))))),
+            write_yaml(write_run_config(added)));
+  for (std::vector<std::string> given :
+       {std::vector<std::string>{"--callbacks.grad_clip.max_grad_norm=7"},
+        {"--callbacks.mine._target_=grad_clip", "--callbacks.mine.max_grad_norm=7"}}) {
+    given.emplace_back("--method._target_=clipped");
+    const RunConfig run = read(kSmallest, given);
+    ASSERT_THAT(issues_.faults(), IsEmpty());
+    ASSERT_EQ(run.callbacks.size(), 1U) << given.front();
+    EXPECT_EQ(run.callbacks[0].second.as<ClipConfig>().max_grad_norm, 7.0);
+  }
 }
 
 TEST_F(RunConfigTest, sequence_parallelism_defaults_to_all_gpus) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
@@ -10,7 +11,7 @@ namespace zoetrope {
 namespace {
 
 constexpr size_t kNumScalars = 4;
-// A channel that is constant in the reference would make every difference infinite.
+// A constant reference would make every difference infinite.
 constexpr double kLeastSpread = 1e-6;
 
 at::Tensor mean_motion(const at::Tensor& latents_BTCHW) {
@@ -24,12 +25,8 @@ at::Tensor mean_motion(const at::Tensor& latents_BTCHW) {
       .mean();
 }
 
-template <class Compare>
-double channel_mean(const LatentSummary& clips, const LatentSummary& reference, Compare compare) {
-  double sum = 0.0;
-  for (size_t c = 0; c < clips.channel_means.size(); ++c)
-    sum += compare(c) / std::max(reference.channel_spreads[c], kLeastSpread);
-  return sum / static_cast<double>(clips.channel_means.size());
+double sum(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0);
 }
 
 }  // namespace
@@ -52,13 +49,14 @@ LatentSummary summarize(const std::vector<double>& statistics) {
 }
 
 double colour_shift(const LatentSummary& clips, const LatentSummary& reference) {
-  return channel_mean(clips, reference, [&](size_t c) {
-    return std::abs(clips.channel_means[c] - reference.channel_means[c]);
-  });
+  double shift = 0.0;
+  for (size_t c = 0; c < clips.channel_means.size(); ++c)
+    shift += std::abs(clips.channel_means[c] - reference.channel_means[c]);
+  return shift / std::max(sum(reference.channel_spreads), kLeastSpread);
 }
 
 double saturation(const LatentSummary& clips, const LatentSummary& reference) {
-  return channel_mean(clips, reference, [&](size_t c) { return clips.channel_spreads[c]; });
+  return sum(clips.channel_spreads) / std::max(sum(reference.channel_spreads), kLeastSpread);
 }
 
 at::Tensor clip_distance(const at::Tensor& a_BTCHW, const at::Tensor& b_BTCHW) {

@@ -31,10 +31,10 @@ at::Tensor latent_statistics(const at::Tensor& latents_BTCHW);
 /// The numbers of latent_statistics() by name.
 LatentSummary summarize(const std::vector<double>& statistics);
 
-/// Mean over the channels of |mean - reference mean| / reference spread.
+/// |mean - reference mean| over the reference's spread, both averaged over the channels.
 double colour_shift(const LatentSummary& clips, const LatentSummary& reference);
 
-/// Mean over the channels of spread / reference spread.
+/// Spread over the reference's, both averaged over the channels.
 double saturation(const LatentSummary& clips, const LatentSummary& reference);
 
 /// Root mean square difference of clips that belong together, averaged over the batch: fp32 [1].
