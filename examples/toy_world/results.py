@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "examples/toy_world"
 SIZE = ["--height", "48", "--width", "48", "--flow-shift", "3", "--training-frames", "33", "--negative-prompt", ""]
 FEW_STEPS = ["--steps", "1000,750,500,250", "--warp"]
-WINDOW = ["--frames-per-block", "3", "--local-attn-size", "9"]
+WINDOW = ["--frames-per-block", "3", "--local-attn-size", "6"]
 TRAINED = ["--num-frames", "33"]  # the training length
 LONG = ["--num-frames", "97"]  # three times as many latent frames: 25 of 27
 
