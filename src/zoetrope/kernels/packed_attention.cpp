@@ -31,6 +31,19 @@ struct Packed {
   uint32_t* data() const { return static_cast<uint32_t*>(buffer.mutable_data_ptr()); }
 };
 
+/// A matrix [across, k] with strides in elements.
+struct Strided {
+  const void* data;
+  int64_t across_stride;
+  int64_t k_stride;
+};
+
+struct ProductSize {
+  int64_t rows;
+  int64_t columns;
+  int64_t num_k;
+};
+
 /// One head of one sample: all steps of its forward or backward pass, on one thread.
 class Head {
  public:
@@ -53,8 +66,8 @@ class Head {
   void forward(const AttentionOperands& operands, int64_t batch, int64_t head) {
     const int64_t keys = shape_.num_keys;
     const int64_t d = shape_.head_dim;
-    pack(start_of(operands.k, batch, head, keys), operands.k.stride, 1, keys, d, keys_of_d_);
-    pack(start_of(operands.v, batch, head, keys), 1, operands.v.stride, d, keys, d_of_keys_);
+    pack({start_of(operands.k, batch, head, keys), operands.k.stride, 1}, keys, d, keys_of_d_);
+    pack({start_of(operands.v, batch, head, keys), 1, operands.v.stride}, d, keys, d_of_keys_);
     float* sums = sums_.mutable_data_ptr<float>();
     float* maxima = maxima_.mutable_data_ptr<float>();
     float* log_sums = operands.log_sums + (batch * shape_.heads + head) * shape_.num_queries;
@@ -62,20 +75,20 @@ class Head {
       const int64_t rows = std::min(chunk_, shape_.num_queries - first);
       const void* q =
           row_at(start_of(operands.q, batch, head, shape_.num_queries), first * operands.q.stride);
-      pack(q, operands.q.stride, 1, rows, d, rows_of_d_);
-      multiply(rows_of_d_, keys_of_d_, rows, keys, d, scores(), score_stride_);
+      pack({q, operands.q.stride, 1}, rows, d, rows_of_d_);
+      multiply(rows_of_d_, keys_of_d_, {rows, keys, d}, scores(), score_stride_);
       count_last_key(rows);
-      softmax_rows(scores(), rows, keys, score_stride_, scale_, sums, maxima);
-      pack(scores(), score_stride_, 1, rows, keys, rows_of_keys_, Element::kFp32);
+      softmax_rows(scores(), {rows, keys, score_stride_}, scale_, sums, maxima);
+      pack({scores(), score_stride_, 1}, rows, keys, rows_of_keys_, Element::kFp32);
       float* out = chunk_out_.mutable_data_ptr<float>();
-      multiply(rows_of_keys_, d_of_keys_, rows, d, keys, out, round_up(d, kPanelColumns));
+      multiply(rows_of_keys_, d_of_keys_, {rows, d, keys}, out, round_up(d, kPanelColumns));
       for (int64_t i = 0; i < rows; ++i) {
         log_sums[first + i] = maxima[i] + std::log(sums[i]);
         sums[i] = 1.0F / sums[i];
       }
       void* target = row_at(start_of(operands.out, batch, head, shape_.num_queries),
                             first * operands.out.stride);
-      scale_rows(out, round_up(d, kPanelColumns), target, element_, operands.out.stride, rows, d,
+      scale_rows(out, {rows, d, round_up(d, kPanelColumns)}, target, element_, operands.out.stride,
                  sums);
     }
   }
@@ -102,24 +115,21 @@ class Head {
   }
   float* scores() const { return scores_.mutable_data_ptr<float>(); }
 
-  void pack(const void* source, int64_t across_stride, int64_t k_stride, int64_t across,
-            int64_t num_k, Packed& packed) {
-    pack(source, across_stride, k_stride, across, num_k, packed, element_);
+  void pack(const Strided& source, int64_t across, int64_t num_k, Packed& packed) {
+    pack(source, across, num_k, packed, element_);
   }
-  // NOLINTNEXTLINE(readability-function-size): the arguments are one strided matrix and its
-  // destination.
-  void pack(const void* source, int64_t across_stride, int64_t k_stride, int64_t across,
-            int64_t num_k, Packed& packed, Element source_element) {
-    const PackJob job{source,        source_element, element_,     across,       num_k,
-                      across_stride, k_stride,       packed.width, packed.data()};
+  void pack(const Strided& source, int64_t across, int64_t num_k, Packed& packed,
+            Element source_element) {
+    const PackJob job{source.data,          source_element,  element_,     across,       num_k,
+                      source.across_stride, source.k_stride, packed.width, packed.data()};
     pack_panels(job, 0, ceil_div(across, packed.width));
     packed.units = num_units(element_, num_k);
   }
 
   /// target [rows, columns] (fp32) = a * b, or += with `accumulate`.
-  // NOLINTNEXTLINE(readability-function-size)
-  void multiply(const Packed& a, const Packed& b, int64_t rows, int64_t columns, int64_t num_k,
-                float* target, int64_t stride, bool accumulate = false) const {
+  void multiply(const Packed& a, const Packed& b, const ProductSize& size, float* target,
+                int64_t stride, bool accumulate = false) const {
+    const auto [rows, columns, num_k] = size;
     const int64_t units = num_units(element_, num_k);
     const int64_t passes = ceil_div(units, kMaxPassUnits);
     const int64_t pass_units = ceil_div(units, passes);
@@ -170,9 +180,9 @@ void Head::backward(const AttentionOperands& operands, const AttentionGradients&
   float* d_keys = sums.mutable_data_ptr<float>();
   float* d_values = d_keys + keys * d_stride;
   float* deltas = sums_.mutable_data_ptr<float>();
-  pack(start_of(operands.k, batch, head, keys), operands.k.stride, 1, keys, d, keys_of_d_);
-  pack(start_of(operands.v, batch, head, keys), operands.v.stride, 1, keys, d, keys_of_d_values);
-  pack(start_of(operands.k, batch, head, keys), 1, operands.k.stride, d, keys, d_of_keys_);
+  pack({start_of(operands.k, batch, head, keys), operands.k.stride, 1}, keys, d, keys_of_d_);
+  pack({start_of(operands.v, batch, head, keys), operands.v.stride, 1}, keys, d, keys_of_d_values);
+  pack({start_of(operands.k, batch, head, keys), 1, operands.k.stride}, d, keys, d_of_keys_);
   const float* log_sums = operands.log_sums + (batch * shape_.heads + head) * queries;
   std::vector<float> ones(static_cast<size_t>(std::max(keys, chunk_)), 1.0F);
   for (int64_t first = 0; first < queries; first += chunk_) {
@@ -182,33 +192,33 @@ void Head::backward(const AttentionOperands& operands, const AttentionGradients&
         row_at(start_of(operands.out, batch, head, queries), first * operands.out.stride);
     const void* d_out =
         row_at(start_of(gradients.d_out, batch, head, queries), first * gradients.d_out.stride);
-    dot_rows(out, d_out, element_, width_, rows, d, deltas);
-    pack(q, operands.q.stride, 1, rows, d, rows_of_d_);
-    multiply(rows_of_d_, keys_of_d_, rows, keys, d, scores(), score_stride_);
-    pack(d_out, gradients.d_out.stride, 1, rows, d, rows_of_d_);
-    multiply(rows_of_d_, keys_of_d_values, rows, keys, d, d_probabilities, score_stride_);
+    dot_rows(out, d_out, element_, {rows, d, width_}, deltas);
+    pack({q, operands.q.stride, 1}, rows, d, rows_of_d_);
+    multiply(rows_of_d_, keys_of_d_, {rows, keys, d}, scores(), score_stride_);
+    pack({d_out, gradients.d_out.stride, 1}, rows, d, rows_of_d_);
+    multiply(rows_of_d_, keys_of_d_values, {rows, keys, d}, d_probabilities, score_stride_);
     count_last_key(rows);
-    softmax_backward_rows(scores(), d_probabilities, rows, keys, score_stride_, scale_,
+    softmax_backward_rows(scores(), d_probabilities, {rows, keys, score_stride_}, scale_,
                           log_sums + first, deltas);
 
-    pack(scores(), 1, score_stride_, keys, rows, chunk_of_keys, Element::kFp32);
-    pack(d_out, 1, gradients.d_out.stride, d, rows, chunk_of_d);
-    multiply(chunk_of_keys, chunk_of_d, keys, d, rows, d_values, d_stride, first > 0);
-    pack(d_probabilities, 1, score_stride_, keys, rows, chunk_of_keys, Element::kFp32);
-    pack(q, 1, operands.q.stride, d, rows, chunk_of_d);
-    multiply(chunk_of_keys, chunk_of_d, keys, d, rows, d_keys, d_stride, first > 0);
+    pack({scores(), 1, score_stride_}, keys, rows, chunk_of_keys, Element::kFp32);
+    pack({d_out, 1, gradients.d_out.stride}, d, rows, chunk_of_d);
+    multiply(chunk_of_keys, chunk_of_d, {keys, d, rows}, d_values, d_stride, first > 0);
+    pack({d_probabilities, 1, score_stride_}, keys, rows, chunk_of_keys, Element::kFp32);
+    pack({q, 1, operands.q.stride}, d, rows, chunk_of_d);
+    multiply(chunk_of_keys, chunk_of_d, {keys, d, rows}, d_keys, d_stride, first > 0);
 
-    pack(d_probabilities, score_stride_, 1, rows, keys, rows_of_keys_, Element::kFp32);
+    pack({d_probabilities, score_stride_, 1}, rows, keys, rows_of_keys_, Element::kFp32);
     float* d_queries = chunk_out_.mutable_data_ptr<float>();
-    multiply(rows_of_keys_, d_of_keys_, rows, d, keys, d_queries, d_stride);
+    multiply(rows_of_keys_, d_of_keys_, {rows, d, keys}, d_queries, d_stride);
     void* target =
         row_at(start_of(gradients.d_q, batch, head, queries), first * gradients.d_q.stride);
-    scale_rows(d_queries, d_stride, target, element_, gradients.d_q.stride, rows, d, ones.data());
+    scale_rows(d_queries, {rows, d, d_stride}, target, element_, gradients.d_q.stride, ones.data());
   }
-  scale_rows(d_keys, d_stride, start_of(gradients.d_k, batch, head, keys), element_,
-             gradients.d_k.stride, keys, d, ones.data());
-  scale_rows(d_values, d_stride, start_of(gradients.d_v, batch, head, keys), element_,
-             gradients.d_v.stride, keys, d, ones.data());
+  scale_rows(d_keys, {keys, d, d_stride}, start_of(gradients.d_k, batch, head, keys), element_,
+             gradients.d_k.stride, ones.data());
+  scale_rows(d_values, {keys, d, d_stride}, start_of(gradients.d_v, batch, head, keys), element_,
+             gradients.d_v.stride, ones.data());
 }
 
 bool is_small(const AttentionShape& shape) {

@@ -11,11 +11,11 @@
 namespace zoetrope::kernels {
 
 struct AttentionShape {
-  int64_t batch;
-  int64_t heads;
-  int64_t num_queries;
-  int64_t num_keys;
-  int64_t head_dim;
+  int64_t batch = 0;
+  int64_t heads = 0;
+  int64_t num_queries = 0;
+  int64_t num_keys = 0;
+  int64_t head_dim = 0;
   /// How many equal keys (with equal values) the last key stands for; their gradients are those of
   /// all of them.
   int64_t last_key_count = 1;
@@ -32,8 +32,9 @@ struct AttentionOperands {
   HeadTokens q;
   HeadTokens k;
   HeadTokens v;
-  HeadTokens out;   ///< contiguous (stride heads * head_dim)
-  float* log_sums;  ///< [batch, heads, num_queries]: log of each row's sum of exponentials
+  HeadTokens out;  ///< contiguous (stride heads * head_dim)
+  /// [batch, heads, num_queries]: log of each row's sum of exponentials.
+  float* log_sums = nullptr;
 };
 
 struct AttentionGradients {

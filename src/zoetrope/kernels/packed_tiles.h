@@ -28,15 +28,15 @@ inline int64_t element_bytes(Element element) {
 /// A strided matrix [across, k] that becomes panels of `width` (14 or 32) with zeros beyond its
 /// edges.
 struct PackJob {
-  const void* source;
-  Element source_element;
-  Element packed_element;  ///< fp32 may be packed as bf16
-  int64_t num_across;
-  int64_t num_k;
-  int64_t across_stride;  ///< in elements; it or k_stride is 1
-  int64_t k_stride;
-  int64_t width;
-  uint32_t* target;  ///< panels of num_units(num_k) * width units
+  const void* source = nullptr;
+  Element source_element = Element::kFp32;
+  Element packed_element = Element::kFp32;  ///< fp32 may be packed as bf16
+  int64_t num_across = 0;
+  int64_t num_k = 0;
+  int64_t across_stride = 0;  ///< in elements; it or k_stride is 1
+  int64_t k_stride = 0;
+  int64_t width = 0;
+  uint32_t* target = nullptr;  ///< panels of num_units(num_k) * width units
 };
 void pack_panels(const PackJob& job, int64_t first_panel, int64_t last_panel);
 
@@ -76,22 +76,27 @@ struct TileJob {
 };
 void multiply_panels(const TileJob& job);
 
-/// Row-wise over scores [rows, columns] (row stride `stride`): x = exp(scale * x - maximum),
-/// returning each row's sum and scale * maximum in `sums` and `maxima`.
-void softmax_rows(float* scores, int64_t rows, int64_t columns, int64_t stride, float scale,
-                  float* sums, float* maxima);
+/// Rows of numbers, `stride` elements from row to row.
+struct RowExtent {
+  int64_t rows;
+  int64_t columns;
+  int64_t stride;
+};
+
+/// Row-wise over fp32 scores: x = exp(scale * x - maximum), returning each row's sum and
+/// scale * maximum in `sums` and `maxima`.
+void softmax_rows(float* scores, const RowExtent& extent, float scale, float* sums, float* maxima);
 
 /// Row-wise: p = exp(scale * s - log_sum[row]) in place of s, and d = p * (d - delta[row]) * scale
-/// in place of d.
-void softmax_backward_rows(float* scores, float* d_probabilities, int64_t rows, int64_t columns,
-                           int64_t stride, float scale, const float* log_sums, const float* deltas);
+/// in place of d, which has the extent of the scores.
+void softmax_backward_rows(float* scores, float* d_probabilities, const RowExtent& extent,
+                           float scale, const float* log_sums, const float* deltas);
 
-/// Row-wise: target = source * factors[row], converted.
-void scale_rows(const float* source, int64_t source_stride, void* target, Element element,
-                int64_t target_stride, int64_t rows, int64_t columns, const float* factors);
+/// Row-wise: target = source * factors[row], converted. `extent` is the source's.
+void scale_rows(const float* source, const RowExtent& extent, void* target, Element element,
+                int64_t target_stride, const float* factors);
 
 /// sums[row] = sum of a * b over the columns.
-void dot_rows(const void* a, const void* b, Element element, int64_t stride, int64_t rows,
-              int64_t columns, float* sums);
+void dot_rows(const void* a, const void* b, Element element, const RowExtent& extent, float* sums);
 
 }  // namespace zoetrope::kernels

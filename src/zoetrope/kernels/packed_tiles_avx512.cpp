@@ -4,10 +4,13 @@
 
 // Everything below is compiled for AVX-512. No function of another header may be instantiated here,
 // or the linker could pick the AVX-512 copy of it for a processor that lacks it.
+// NOLINTBEGIN(clang-diagnostic-unknown-*): clang, which clang-tidy is, knows neither the pragma nor
+// the first of the two warnings.
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,avx2,fma")
 // GCC 12 takes the undefined pass-through operand of its own intrinsics for a use.
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
+// NOLINTEND(clang-diagnostic-unknown-*)
 
 namespace zoetrope::kernels {
 namespace {
@@ -27,7 +30,6 @@ ZT_INLINE __mmask32 half_lane_mask(int64_t count) {
 }
 
 // ---- elements <-> fp32 lanes
-// -------------------------------------------------------------------------------------
 
 template <Element kElement>
 ZT_INLINE __m512 load_lanes(const void* base, int64_t index, __mmask16 mask) {
@@ -60,7 +62,6 @@ ZT_INLINE void store_any(Element element, void* base, int64_t index, __mmask16 m
 }
 
 // ---- packing
-// -----------------------------------------------------------------------------------------------------
 
 /// 16 units along k of one row.
 template <Element kSource, Element kPacked>
@@ -196,7 +197,6 @@ void pack_panel(const PackJob& job, int64_t panel) {
 }
 
 // ---- exponentials
-// ------------------------------------------------------------------------------------------------
 
 /// exp(x), within 2 ulp for normal results; 0 below -87.3.
 ZT_INLINE __m512 exp_lanes(__m512 x) {
@@ -243,7 +243,6 @@ ZT_INLINE __m512 gelu_derivative(__m512 x) {
 }
 
 // ---- tiles
-// -------------------------------------------------------------------------------------------------------
 
 template <Element kElement>
 ZT_INLINE __m512 multiply_add(__m512 sum, __m512i a, __m512i b) {
@@ -354,8 +353,8 @@ void multiply_panels(const TileJob& job) {
   }
 }
 
-void softmax_rows(float* scores, int64_t rows, int64_t columns, int64_t stride, float scale,
-                  float* sums, float* maxima) {
+void softmax_rows(float* scores, const RowExtent& extent, float scale, float* sums, float* maxima) {
+  const auto [rows, columns, stride] = extent;
   for (int64_t row = 0; row < rows; ++row) {
     float* x = scores + row * stride;
     __m512 maximum = _mm512_set1_ps(-3.0e38F);
@@ -377,9 +376,9 @@ void softmax_rows(float* scores, int64_t rows, int64_t columns, int64_t stride, 
   }
 }
 
-void softmax_backward_rows(float* scores, float* d_probabilities, int64_t rows, int64_t columns,
-                           int64_t stride, float scale, const float* log_sums,
-                           const float* deltas) {
+void softmax_backward_rows(float* scores, float* d_probabilities, const RowExtent& extent,
+                           float scale, const float* log_sums, const float* deltas) {
+  const auto [rows, columns, stride] = extent;
   for (int64_t row = 0; row < rows; ++row) {
     float* s = scores + row * stride;
     float* d = d_probabilities + row * stride;
@@ -397,8 +396,9 @@ void softmax_backward_rows(float* scores, float* d_probabilities, int64_t rows, 
   }
 }
 
-void scale_rows(const float* source, int64_t source_stride, void* target, Element element,
-                int64_t target_stride, int64_t rows, int64_t columns, const float* factors) {
+void scale_rows(const float* source, const RowExtent& extent, void* target, Element element,
+                int64_t target_stride, const float* factors) {
+  const auto [rows, columns, source_stride] = extent;
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t j = 0; j < columns; j += 16) {
       const __mmask16 mask = lane_mask(columns - j);
@@ -410,8 +410,8 @@ void scale_rows(const float* source, int64_t source_stride, void* target, Elemen
   }
 }
 
-void dot_rows(const void* a, const void* b, Element element, int64_t stride, int64_t rows,
-              int64_t columns, float* sums) {
+void dot_rows(const void* a, const void* b, Element element, const RowExtent& extent, float* sums) {
+  const auto [rows, columns, stride] = extent;
   for (int64_t row = 0; row < rows; ++row) {
     __m512 sum = _mm512_setzero_ps();
     for (int64_t j = 0; j < columns; j += 16) {
