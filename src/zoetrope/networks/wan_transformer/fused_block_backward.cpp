@@ -8,6 +8,13 @@
 namespace zoetrope {
 namespace {
 
+/// Where the gradients of a norm's modulation and of the gate before it go.
+struct ModulationGradients {
+  at::Tensor d_multiplier;
+  at::Tensor d_shift;
+  at::Tensor d_gate;  ///< undefined without a gate
+};
+
 class BackwardPass {
  public:
   BackwardPass(const FusedBlock& block, const at::Tensor& hidden_BND, const BlockContext& context,
@@ -67,24 +74,22 @@ class BackwardPass {
     block_.feed_forward_in.input_gradient(d_before, d_normed);
     a_.after_gelu.reset();
     a_.before_gelu.reset();
-    return norm_gradient(a_.norm3, d_output, d_normed, d_modulation_[4], d_modulation_[3], {},
+    return norm_gradient(a_.norm3, d_output, d_normed, {d_modulation_[4], d_modulation_[3], {}},
                          block_.cross_out);
   }
 
   /// Gradient of a norm and of the residual branch before it, whose projection's bias gradient is
   /// added. Leaves the branch's gradient in d_branch_.
-  // NOLINTNEXTLINE(readability-function-size)
   at::Tensor norm_gradient(const kernels::ResidualNorm& norm, const at::Tensor& d_direct,
-                           const at::Tensor& d_normed, const at::Tensor& d_multiplier,
-                           const at::Tensor& d_shift, const at::Tensor& d_gate,
+                           const at::Tensor& d_normed, const ModulationGradients& modulation,
                            const FusedLinear& branch_projection) {
     kernels::ResidualNormGradient gradient;
     gradient.d_sum_direct = d_direct;
     gradient.d_normed = d_normed;
     gradient.d_hidden = at::empty_like(d_direct);
-    gradient.d_multiplier = d_multiplier;
-    gradient.d_shift = d_shift;
-    gradient.d_gate = d_gate;
+    gradient.d_multiplier = modulation.d_multiplier;
+    gradient.d_shift = modulation.d_shift;
+    gradient.d_gate = modulation.d_gate;
     if (norm.branch.defined()) {
       d_branch_ = compute_rows(width_);
       gradient.d_branch = d_branch_;
@@ -101,11 +106,11 @@ class BackwardPass {
     const at::Tensor d_attended = compute_rows(width_);
     block_.cross_out.input_gradient(d_branch_, d_attended);
     const at::Tensor d_query = compute_rows(width_);
-    result_.text = tokens_gradient(a_.text, a_.text_kv, block_.cross_kv, p_.cross_norm_k,
-                                   context_.text_BLD, d_attended, d_query);
+    result_.text = tokens_gradient(a_.text, block_.cross_kv, p_.cross_norm_k, context_.text_BLD,
+                                   d_attended, d_query);
     if (context_.image_BLD.defined()) {
       const at::Tensor d_image_query = compute_rows(width_);
-      result_.image = tokens_gradient(a_.image, a_.image_kv, block_.image_kv, p_.image_norm_k,
+      result_.image = tokens_gradient(a_.image, block_.image_kv, p_.image_norm_k,
                                       context_.image_BLD, d_attended, d_image_query);
       d_query.add_(d_image_query);
     }
@@ -117,7 +122,7 @@ class BackwardPass {
     block_.cross_q.input_gradient(d_query, d_normed);
     const at::Tensor d_weight = row(width_);
     const at::Tensor d_bias = row(width_);
-    d_hidden_ = norm_gradient(a_.norm2, d_hidden_, d_normed, d_weight, d_bias, d_modulation_[2],
+    d_hidden_ = norm_gradient(a_.norm2, d_hidden_, d_normed, {d_weight, d_bias, d_modulation_[2]},
                               block_.self_out);
     add_to(p_.cross_norm.weight, d_weight);
     add_to(p_.cross_norm.bias, d_bias);
@@ -147,12 +152,11 @@ class BackwardPass {
   }
 
   /// Gradient of a cross attention with respect to its tokens (returned) and queries (written).
-  // NOLINTNEXTLINE(readability-function-size)
-  at::Tensor tokens_gradient(AttentionActivations& attention, at::Tensor& key_values,
-                             const FusedLinear& projection, const Parameter* norm_k,
-                             const at::Tensor& tokens_BLD, const at::Tensor& d_attended,
-                             const at::Tensor& d_query) {
-    const at::Tensor d_key_values = at::empty_like(key_values);
+  at::Tensor tokens_gradient(const AttentionActivations& attention, const FusedLinear& projection,
+                             const Parameter* norm_k, const at::Tensor& tokens_BLD,
+                             const at::Tensor& d_attended, const at::Tensor& d_query) {
+    const at::Tensor d_key_values =
+        at::empty({attention.values.size(0), 2 * width_}, attention.values.options());
     const at::Tensor d_key = d_key_values.narrow(1, 0, width_);
     const at::Tensor d_value = d_key_values.narrow(1, width_, width_);
     attention_gradient(attention, d_attended, d_query, d_key, d_value);
@@ -187,8 +191,8 @@ class BackwardPass {
     parameter_gradients(block_.self_qkv, a_.norm1.normed, d_qkv);
     const at::Tensor d_normed = a_.norm1.normed;
     block_.self_qkv.input_gradient(d_qkv, d_normed);
-    d_hidden_ = norm_gradient(a_.norm1, d_hidden_, d_normed, d_modulation_[1], d_modulation_[0], {},
-                              block_.self_out);
+    d_hidden_ = norm_gradient(a_.norm1, d_hidden_, d_normed,
+                              {d_modulation_[1], d_modulation_[0], {}}, block_.self_out);
   }
 
   const FusedBlock& block_;

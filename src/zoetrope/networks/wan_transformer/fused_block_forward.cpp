@@ -122,15 +122,15 @@ class ForwardPass {
     a_.attended = a_.text.out;
     if (!context_.image_BLD.defined()) return;
     a_.image.query_norm = a_.text.query_norm;
-    a_.image_kv = project(block_.image_kv, context_.image_BLD.view({-1, width_}));
-    attend_to_tokens(a_.image, a_.image_kv, p_.image_norm_k);
+    attend_to_tokens(a_.image, project(block_.image_kv, context_.image_BLD.view({-1, width_})),
+                     p_.image_norm_k);
     a_.attended = a_.text.out + a_.image.out;
   }
 
   void attend_to_text() {
     if (context_.text_key_values == nullptr) {
-      a_.text_kv = project(block_.cross_kv, context_.text_BLD.view({-1, width_}));
-      return attend_to_tokens(a_.text, a_.text_kv, p_.cross_norm_k);
+      return attend_to_tokens(
+          a_.text, project(block_.cross_kv, context_.text_BLD.view({-1, width_})), p_.cross_norm_k);
     }
     TextKeyValues::Block& kept = context_.text_key_values->blocks[static_cast<size_t>(p_.index)];
     if (!kept.values.defined()) {

@@ -32,7 +32,7 @@ struct BlockActivations {
   at::Tensor modulation;  ///< fp32 [6, G, D]: shift, 1 + scale, gate of the self attention, then of
                           ///< the feed-forward
   kernels::ResidualNorm norm1, norm2, norm3;
-  at::Tensor self_qkv, text_kv, image_kv;  ///< compute [R, 3D], [B * L, 2D]
+  at::Tensor self_qkv;  ///< compute [R, 3D]
   AttentionActivations self, text, image;
   at::Tensor attended;  ///< compute [R, D]: what the cross attention's output projection reads
   at::Tensor before_gelu, after_gelu;  ///< compute [R, F]
