@@ -1,6 +1,7 @@
 #include "zoetrope/methods/consistency_distillation/causal_consistency_method.h"
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "zoetrope/methods/requirements.h"
 

@@ -155,7 +155,7 @@ at::Tensor Dmd2Method::rollout_from_noise(const TrainingBatch& batch, const std:
     const auto step = static_cast<size_t>(i);
     const at::Tensor timestep_B = denoising_timesteps_[step].expand({batch.batch_size()});
     const at::AutoGradMode grad_mode(with_grad && i == target);
-    const at::Tensor clean = predict_clean(student(), noisy, timestep_B, batch.conditional);
+    at::Tensor clean = predict_clean(student(), noisy, timestep_B, batch.conditional);
     if (i == target) return clean;
     noisy = schedule().add_noise(clean, noises[step + 1], denoising_timesteps_[step + 1]);
   }

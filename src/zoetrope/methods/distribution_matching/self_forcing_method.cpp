@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/diffusion/prediction_conversion.h"
@@ -108,7 +109,7 @@ at::Tensor SelfForcingMethod::rollout(const TrainingBatch& batch, const StepInde
     store_context(batch, block, clean.detach(), block_purpose);
   }
   causal_student_.clear_caches(kCacheTag);
-  const at::Tensor clip = at::cat(generated, 1);
+  at::Tensor clip = at::cat(generated, 1);
   if (with_grad && !clip.requires_grad()) {
     fail<ConfigError>(
         "method: a block of the rollout must have a gradient, but start_gradient_frame is {} of {} "
@@ -132,7 +133,7 @@ at::Tensor SelfForcingMethod::denoise_block(const TrainingBatch& batch, const Fr
     const at::AutoGradMode grad_mode(with_grad && i == exit_step);
     const at::Tensor velocity =
         causal_student_.predict_noise_streaming(noisy, timestep_BT, batch.conditional, options);
-    const at::Tensor clean =
+    at::Tensor clean =
         velocity_to_clean(velocity.to(at::kFloat), noisy, schedule_.sigma_at(timestep_BT));
     if (i == exit_step) return clean;
     noisy = next_input(batch, noisy, clean, fmt::format("{}.step{}", purpose, i + 1), step);
