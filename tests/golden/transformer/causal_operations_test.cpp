@@ -1,5 +1,6 @@
 // Block-causal passes over whole clips and chunk-by-chunk streaming against recordings of
 // FastVideo's causal network.
+#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
 #include "recorded_names.h"

@@ -1,5 +1,6 @@
 // The causal Wan role: its config, where its window comes from, and its caches.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 

@@ -2,6 +2,7 @@
 // gradients do not depend on what is committed later.
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
 
 #include "support/error_text.h"
