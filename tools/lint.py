@@ -3,8 +3,8 @@
 Usage: lint.py BUILD_FOLDER [--all] [--jobs N] [FILE ...]
 
 BUILD_FOLDER is configured with the `tidy` preset. Without FILE or --all: the files that differ from the last commit,
-and what includes them. A file that was clean is skipped until it, a header of ours that it includes, or .clang-tidy
-changes.
+and what includes them. A file that was clean is skipped until it, a header of ours that it includes, or a .clang-tidy
+of its folders changes.
 """
 
 import argparse
@@ -43,7 +43,10 @@ def own_includes(path: pathlib.Path) -> frozenset[pathlib.Path]:
 
 
 def fingerprint(source: pathlib.Path) -> str:
-    digest = hashlib.sha256((ROOT / ".clang-tidy").read_bytes())
+    digest = hashlib.sha256()
+    for settings in (folder / ".clang-tidy" for folder in source.parents if folder.is_relative_to(ROOT)):
+        if settings.exists():
+            digest.update(settings.read_bytes())
     for path in sorted(own_includes(source)):
         digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
     return digest.hexdigest()[:32]

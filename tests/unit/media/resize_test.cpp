@@ -1,5 +1,7 @@
 #include "zoetrope/media/resize.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 
 #include <gmock/gmock.h>
@@ -22,15 +24,15 @@ Frame noise(int width, int height) {
   return frame;
 }
 
-// One byte by the definition: a triangle as wide as the reduction, centred on the output pixel, in
+// One pixel by the definition: a triangle as wide as the reduction, centred on the output pixel, in
 // both directions.
-double triangle_resize(const Frame& source, const CropBox& box, int width, int height, int x, int y,
-                       int channel) {
+std::array<double, 3> triangle_resize(const Frame& source, const CropBox& box, int width,
+                                      int height, int x, int y) {
   const double scale_x = static_cast<double>(box.width - 1) / (width - 1);
   const double scale_y = static_cast<double>(box.height - 1) / (height - 1);
   const double support_x = std::max(1.0, scale_x);
   const double support_y = std::max(1.0, scale_y);
-  double sum = 0.0;
+  std::array<double, 3> rgb{};
   double weights = 0.0;
   for (int v = 0; v < box.height; ++v) {
     const double weight_y =
@@ -38,11 +40,13 @@ double triangle_resize(const Frame& source, const CropBox& box, int width, int h
     for (int u = 0; u < box.width; ++u) {
       const double weight_x =
           std::max(0.0, 1.0 - std::abs(u + 0.5 - scale_x * (x + 0.5)) / support_x);
-      sum += weight_x * weight_y * source.pixel(box.x + u, box.y + v)[channel];
+      const uint8_t* pixel = source.pixel(box.x + u, box.y + v);
+      for (double& sum : rgb) sum += weight_x * weight_y * *pixel++;
       weights += weight_x * weight_y;
     }
   }
-  return sum / weights;
+  for (double& sum : rgb) sum /= weights;
+  return rgb;
 }
 
 TEST(CenterCropBox, KeepsTheTargetsAspectRatioInTheMiddle) {
@@ -70,12 +74,11 @@ TEST(Resize, AgreesWithTheDefinition) {
     ASSERT_EQ(target.height, c.target_height);
     for (int y = 0; y < c.target_height; ++y) {
       for (int x = 0; x < c.target_width; ++x) {
-        for (int channel = 0; channel < 3; ++channel) {
+        const std::array<double, 3> rgb =
+            triangle_resize(source, c.box, c.target_width, c.target_height, x, y);
+        for (size_t channel = 0; channel < 3; ++channel) {
           // Rounded to bytes after each direction.
-          ASSERT_NEAR(
-              target.pixel(x, y)[channel],
-              triangle_resize(source, c.box, c.target_width, c.target_height, x, y, channel), 1.05)
-              << x << ", " << y;
+          ASSERT_NEAR(target.pixel(x, y)[channel], rgb[channel], 1.05) << x << ", " << y;
         }
       }
     }
