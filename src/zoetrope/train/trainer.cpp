@@ -34,6 +34,7 @@ void add_to(Pairs& totals, const std::string& name, const Value& value) {
 std::vector<Metric> mean_losses(const std::vector<std::pair<std::string, at::Tensor>>& sums,
                                 int64_t num_rounds) {
   std::vector<at::Tensor> scalars;
+  scalars.reserve(sums.size());
   for (const auto& [name, sum] : sums) scalars.push_back(sum.to(at::kDouble));
   const at::Tensor on_host = at::stack(scalars).div(num_rounds).to(at::kCPU);
   std::vector<Metric> metrics;
@@ -113,6 +114,7 @@ Trainer::StepTotals Trainer::run_micro_batches() {
 std::vector<OptimizerUpdate> Trainer::measure_gradients(
     const std::vector<RoleOptimizer*>& optimizers) const {
   std::vector<OptimizerUpdate> updates;
+  updates.reserve(optimizers.size());
   for (RoleOptimizer* optimizer : optimizers) {
     updates.push_back({optimizer, global_gradient_norm(optimizer->model().parameters()), 1.0});
   }
