@@ -75,8 +75,7 @@ at::Tensor embed_text(const ParameterStore& parameters, const at::Tensor& text_B
   const std::string embedder = kPrefix + "text_embedder";
   const at::Tensor first = linear_at(parameters, embedder + ".linear_1",
                                      text_BLE.to(parameters.options().compute_dtype));
-  const at::Tensor text_BLD =
-      linear_at(parameters, embedder + ".linear_2", at::gelu(first, "tanh"));
+  at::Tensor text_BLD = linear_at(parameters, embedder + ".linear_2", at::gelu(first, "tanh"));
   if (observer) {
     observer(embedder + ".linear_1", first);
     observer(embedder, text_BLD);
@@ -91,7 +90,7 @@ at::Tensor embed_image(const ParameterStore& parameters, const at::Tensor& image
       norm_at(parameters, embedder + ".norm1", image_BLE.to(parameters.options().compute_dtype));
   const at::Tensor first = linear_at(parameters, embedder + ".ff.net.0.proj", norm1);
   const at::Tensor second = linear_at(parameters, embedder + ".ff.net.2", at::gelu(first, "none"));
-  const at::Tensor image_BLD = norm_at(parameters, embedder + ".norm2", second);
+  at::Tensor image_BLD = norm_at(parameters, embedder + ".norm2", second);
   if (observer) {
     observer(embedder + ".norm1", norm1);
     observer(embedder + ".ff.net.0.proj", first);

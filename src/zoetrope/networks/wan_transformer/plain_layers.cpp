@@ -63,6 +63,7 @@ at::Tensor region_attention(const at::Tensor& q_BNHd, const at::Tensor& k_BLHd,
 
 at::Tensor select_ranges(const at::Tensor& x, const std::vector<IndexRange>& ranges) {
   std::vector<at::Tensor> parts;
+  parts.reserve(ranges.size());
   for (const IndexRange& range : ranges) parts.push_back(x.narrow(1, range.begin, range.size()));
   return parts.size() == 1 ? parts[0] : at::cat(parts, 1);
 }

@@ -131,7 +131,7 @@ LinearParameters linear_parameters(const ParameterStore& parameters, const LoraA
 }
 
 at::Tensor linear(const LinearParameters& parameters, const at::Tensor& x) {
-  const at::Tensor out = at::linear(x, parameters.weight->value, parameters.bias->value);
+  at::Tensor out = at::linear(x, parameters.weight->value, parameters.bias->value);
   if (!parameters.low_rank) return out;
   const auto& [a, b, scale] = *parameters.low_rank;
   return at::add(out, at::linear(at::linear(x, a->value), b->value), scale);

@@ -8,6 +8,16 @@
 #include "zoetrope/networks/wan_transformer/plain_layers.h"
 
 namespace zoetrope {
+namespace {
+
+void check_tokens(const at::Tensor& tokens, int64_t batch, int64_t width, const char* name) {
+  TORCH_CHECK(
+      tokens.defined() && tokens.dim() == 3 && tokens.size(0) == batch && tokens.size(2) == width,
+      "WanTransformer: ", name, " must be [", batch, ", L, ", width, "], but got ",
+      tokens.defined() ? tokens.sizes() : at::IntArrayRef());
+}
+
+}  // namespace
 
 WanTransformer::WanTransformer(WanTransformerConfig config, ParameterStore::Options options)
     : config_(std::move(config)), parameters_(wan_transformer_parameter_specs(config_), options) {
@@ -92,15 +102,9 @@ void WanTransformer::check_inputs(const WanTransformerInputs& inputs) const {
   TORCH_CHECK(
       inputs.timestep.dim() >= 1 && inputs.timestep.dim() <= 2 && inputs.timestep.size(0) == batch,
       "WanTransformer: timestep must have batch ", batch, ", but got ", inputs.timestep.sizes());
-  const auto check_tokens = [&](const at::Tensor& tokens, int64_t width, const char* name) {
-    TORCH_CHECK(
-        tokens.defined() && tokens.dim() == 3 && tokens.size(0) == batch && tokens.size(2) == width,
-        "WanTransformer: ", name, " must be [", batch, ", L, ", width, "], but got ",
-        tokens.defined() ? tokens.sizes() : at::IntArrayRef());
-  };
-  check_tokens(inputs.text_BLE, config_.text_dim, "text");
+  check_tokens(inputs.text_BLE, batch, config_.text_dim, "text");
   if (config_.has_image_branch()) {
-    check_tokens(inputs.image_BLE, *config_.image_dim, "image");
+    check_tokens(inputs.image_BLE, batch, *config_.image_dim, "image");
   } else {
     TORCH_CHECK(!inputs.image_BLE.defined(),
                 "WanTransformer: image tokens must be undefined for a text-to-video network");
