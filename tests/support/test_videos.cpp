@@ -41,7 +41,7 @@ void fill_plane(AVFrame& picture, int plane, const PlaneContent& content) {
         row[x] = static_cast<uint8_t>(value);
       } else {
         const auto deep = static_cast<uint16_t>(value << (content.bit_depth - 8));
-        std::memcpy(row + 2 * x, &deep, 2);
+        std::memcpy(row + static_cast<ptrdiff_t>(x) * 2, &deep, 2);
       }
     }
   }

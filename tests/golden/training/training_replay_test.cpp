@@ -231,6 +231,9 @@ std::vector<std::filesystem::path> sharded_cases() {
 }
 
 class ShardedCheckpoint : public testing::TestWithParam<std::filesystem::path> {
+ public:
+  ~ShardedCheckpoint() override { std::filesystem::current_path(working_folder_); }
+
  protected:
   ShardedCheckpoint() {
     std::filesystem::current_path(test::golden_root());
@@ -247,7 +250,6 @@ class ShardedCheckpoint : public testing::TestWithParam<std::filesystem::path> {
     issues.throw_if_any();
     config_.training.loop.max_train_steps = list_checkpoints(GetParam() / "out").front().step;
   }
-  ~ShardedCheckpoint() override { std::filesystem::current_path(working_folder_); }
 
   /// Resumes at the end of the run, so that nothing is trained.
   std::unique_ptr<TrainingMethod> resume() {

@@ -10,7 +10,7 @@ namespace zoetrope::test {
 
 /// FastVideo's module path of what our observer calls `name`; empty when it has no single module.
 inline std::string recorded_name(const std::string& name) {
-  static const std::map<std::string, std::string> kBlockNames = {
+  static const std::map<std::string, std::string> block_names = {
       {"norm1", ""},  // recorded before the modulation that ours includes
       {"attn1.to_q", "to_q"},
       {"attn1.to_k", "to_k"},
@@ -27,7 +27,7 @@ inline std::string recorded_name(const std::string& name) {
       {"ffn.net.0.proj", "ffn.fc_in"},
       {"ffn", "ffn"},
   };
-  static const std::map<std::string, std::string> kNames = {
+  static const std::map<std::string, std::string> names = {
       {"condition_embedder.time_embedder.linear_1", "condition_embedder.time_embedder.mlp.fc_in"},
       {"condition_embedder.time_proj", "condition_embedder.time_modulation"},
       {"condition_embedder.text_embedder.linear_1", "condition_embedder.text_embedder.fc_in"},
@@ -38,11 +38,11 @@ inline std::string recorded_name(const std::string& name) {
   if (name.starts_with("blocks.")) {
     const size_t dot = name.find('.', 7);
     if (dot == std::string::npos) return name;
-    const auto found = kBlockNames.find(name.substr(dot + 1));
-    return found == kBlockNames.end() ? name : name.substr(0, dot + 1) + found->second;
+    const auto found = block_names.find(name.substr(dot + 1));
+    return found == block_names.end() ? name : name.substr(0, dot + 1) + found->second;
   }
-  const auto found = kNames.find(name);
-  return found == kNames.end() ? name : found->second;
+  const auto found = names.find(name);
+  return found == names.end() ? name : found->second;
 }
 
 /// The observed value in the recording's layout: heads split, tokens cut, patches as a grid.

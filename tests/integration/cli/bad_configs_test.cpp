@@ -40,7 +40,7 @@ class BadConfigs : public ::testing::Test {
     return write_text(text);
   }
   std::string write_text(const std::string& text) {
-    const std::string path = (folder_ / "run.yaml").string();
+    std::string path = (folder_ / "run.yaml").string();
     std::ofstream(path) << text;
     return path;
   }

@@ -65,7 +65,7 @@ class ExportCommand : public testing::Test {
   /// An export that must succeed, to `name`, with the golden base model.
   fs::path exported(const std::string& source, const std::string& name,
                     std::vector<std::string> options = {}) {
-    const fs::path output = folder_ / name;
+    fs::path output = folder_ / name;
     options.insert(options.end(), {"--base", (kReference / "_models/wan_tiny").string(), "--verify",
                                    "--output", output.string()});
     const CommandResult result = run_export(kReference / source, options);

@@ -73,7 +73,7 @@ TEST_F(PreprocessCommand, MakesRowsThatTheLoaderTakes) {
   write_clip("one", 20, 0);
   write_clip("two", 9, 1);
   write_clip("short", 5, 2);
-  std::ofstream(folder_ / "in/empty.mp4");
+  std::ofstream(folder_ / "in/empty.mp4").close();
   std::ofstream(folder_ / "in/empty.txt") << "nothing";
   const test::CommandResult result = test::run_zoetrope(command("out"));
   EXPECT_EQ(result.exit_code, 0) << result.messages;

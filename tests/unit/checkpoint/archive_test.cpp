@@ -29,7 +29,7 @@ void write_bytes(const fs::path& path, const std::string& bytes) {
 
 template <class Value>
 fs::path save(const test::TemporaryFolder& folder, const Value& value) {
-  const fs::path path = folder / "value.pt";
+  fs::path path = folder / "value.pt";
   OutputFile out(path);
   write_torch_archive(out, value);
   out.finish();

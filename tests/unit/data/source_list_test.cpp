@@ -22,7 +22,7 @@ using testing::ThrowsMessage;
 class SourceList : public testing::Test {
  protected:
   fs::path write(const std::string& name, const std::string& text) const {
-    const fs::path path = folder_ / name;
+    fs::path path = folder_ / name;
     fs::create_directories(path.parent_path());
     std::ofstream(path) << text;
     return path;
