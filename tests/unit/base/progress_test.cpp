@@ -13,12 +13,14 @@ namespace {
 
 // A stream in memory and a clock that the test turns.
 class ProgressTest : public ::testing::Test {
- protected:
-  ProgressTest() : stream_(open_memstream(&text_, &size_)) {}
+ public:
   ~ProgressTest() override {
     std::fclose(stream_);
     std::free(text_);
   }
+
+ protected:
+  ProgressTest() : stream_(open_memstream(&text_, &size_)) {}
   Progress::Output output(bool is_terminal) {
     return {stream_, is_terminal, [this] { return now_sec_; }};
   }
