@@ -15,7 +15,7 @@ namespace zoetrope::test {
 
 class FakeModel : public virtual ModelBase {
  public:
-  FakeModel(RandomSource& random, bool trainable = true)
+  explicit FakeModel(RandomSource& random, bool trainable = true)
       : random_(random),
         trainable_(trainable),
         parameters_({{"root", {{"scale", {1}}, {"offset", {1}}}}},

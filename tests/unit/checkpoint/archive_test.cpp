@@ -128,7 +128,7 @@ TEST(TorchArchive, RefusesAPlainValueAsTensor) {
 // Replaces one text by another of the same length; the directory stays as it is.
 fs::path tampered(const test::TemporaryFolder& folder, const std::string& from,
                   const std::string& to) {
-  const fs::path path = save(folder, at::arange(6, at::kFloat).reshape({2, 3}));
+  fs::path path = save(folder, at::arange(6, at::kFloat).reshape({2, 3}));
   std::string bytes = read_file(path);
   const size_t place = bytes.find(from);
   EXPECT_NE(place, std::string::npos);

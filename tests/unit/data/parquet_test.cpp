@@ -181,7 +181,7 @@ TEST(Parquet, RefusesWhatIsNoParquetFile) {
   };
   EXPECT_THAT(open("absent.parquet"), ThrowsMessage<DataError>(HasSubstr("absent.parquet")));
   EXPECT_THAT(open("."), ThrowsMessage<DataError>(HasSubstr("but is a folder")));
-  std::ofstream(folder / "empty.parquet");
+  std::ofstream(folder / "empty.parquet").close();
   EXPECT_THAT(open("empty.parquet"), ThrowsMessage<DataError>(HasSubstr("empty.parquet")));
   std::ofstream(folder / "text.parquet") << std::string(1000, 'x');
   EXPECT_THAT(open("text.parquet"), ThrowsMessage<DataError>(HasSubstr("text.parquet")));

@@ -144,7 +144,7 @@ TEST_F(Preprocessor, WritesEveryClipWithItsColumns) {
 }
 
 TEST_F(Preprocessor, ListsEveryRejectAndCountsAddUp) {
-  std::ofstream(folder_ / "in/empty.mp4");
+  std::ofstream(folder_ / "in/empty.mp4").close();
   std::ofstream(folder_ / "in/empty.txt") << "nothing";
   std::ofstream(folder_ / "in/text.mp4") << "this is no video";
   std::ofstream(folder_ / "in/text.txt") << "a text";
@@ -234,7 +234,7 @@ TEST_F(Preprocessor, TheNumberOfThreadsChangesNothing) {
 }
 
 TEST_F(Preprocessor, GoesOnAfterAStopAtAnyPointWithNothingLostOrDoubled) {
-  std::ofstream(folder_ / "in/bad.mp4");  // a reject in the middle
+  std::ofstream(folder_ / "in/bad.mp4").close();  // a reject in the middle
   std::ofstream(folder_ / "in/bad.txt") << "bad";
   run(options("whole"));
   const auto expected = bytes_in("whole");

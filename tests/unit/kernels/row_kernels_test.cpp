@@ -14,6 +14,13 @@ namespace {
 
 constexpr double kEps = 1e-6;
 
+struct NormCase {
+  RowShape shape;
+  bool has_branch;
+  bool has_gate;
+  bool one_multiplier;
+};
+
 class RowKernels : public testing::TestWithParam<at::ScalarType> {
  protected:
   RowKernels() { at::manual_seed(6); }
@@ -25,28 +32,8 @@ class RowKernels : public testing::TestWithParam<at::ScalarType> {
   static at::Tensor exact(const at::Tensor& x) {
     return x.to(at::kDouble).clone().set_requires_grad(true);
   }
-  double tolerance() const { return GetParam() == at::kBFloat16 ? 5e-3 : 5e-6; }
-};
-
-/// Rows of `groups` repeated for the rows that use them.
-at::Tensor spread(const at::Tensor& groups, const RowShape& shape) {
-  return groups.size(0) == 1 ? groups : groups.repeat_interleave(shape.rows_per_group, 0);
-}
-
-struct NormCase {
-  RowShape shape;
-  bool has_branch;
-  bool has_gate;
-  bool one_multiplier;
-};
-
-TEST_P(RowKernels, ResidualNormAndItsGradient) {
-  const std::vector<NormCase> cases = {{{6, 33, 3}, true, true, false},
-                                       {{70, 96, 70}, true, false, false},
-                                       {{70, 96, 35}, true, true, true},
-                                       {{8, 20, 1}, true, true, false},
-                                       {{100, 50, 50}, false, false, false}};
-  for (const NormCase& c : cases) {
+  /// Random operands, and room for the results.
+  ResidualNorm random_norm(const NormCase& c) const {
     const auto [rows, width, rows_per_group] = c.shape;
     const int64_t groups = c.shape.num_groups();
     ResidualNorm norm;
@@ -59,23 +46,10 @@ TEST_P(RowKernels, ResidualNormAndItsGradient) {
     norm.normed = compute_empty({rows, width});
     norm.mean = at::empty({rows});
     norm.inverse_deviation = at::empty({rows});
-    residual_norm(c.shape, norm, kEps);
-
-    const at::Tensor hidden = exact(norm.hidden);
-    const at::Tensor branch = c.has_branch ? exact(norm.branch) : at::Tensor();
-    const at::Tensor gate = c.has_gate ? exact(norm.gate) : at::Tensor();
-    const at::Tensor multiplier = exact(norm.multiplier);
-    const at::Tensor shift = exact(norm.shift);
-    at::Tensor sum = hidden;
-    if (c.has_branch) sum = sum + (c.has_gate ? spread(gate, c.shape) * branch : branch);
-    const at::Tensor normed =
-        at::layer_norm(sum, {width}, {}, {}, kEps) * spread(multiplier, c.shape) +
-        spread(shift, c.shape);
-    EXPECT_TENSOR_CLOSE(norm.normed, normed, tolerance());
-    if (c.has_branch) {
-      EXPECT_TENSOR_CLOSE(norm.sum, sum, 1e-6);
-    }
-
+    return norm;
+  }
+  ResidualNormGradient random_gradient(const NormCase& c, const ResidualNorm& norm) const {
+    const auto [rows, width, rows_per_group] = c.shape;
     ResidualNormGradient gradient;
     gradient.d_sum_direct = at::randn({rows, width});
     gradient.d_normed = compute({rows, width});
@@ -87,6 +61,42 @@ TEST_P(RowKernels, ResidualNormAndItsGradient) {
       gradient.d_branch_sum = at::empty({1, width});
     }
     if (c.has_gate) gradient.d_gate = at::empty_like(norm.gate);
+    return gradient;
+  }
+  double tolerance() const { return GetParam() == at::kBFloat16 ? 5e-3 : 5e-6; }
+};
+
+/// Rows of `groups` repeated for the rows that use them.
+at::Tensor spread(const at::Tensor& groups, const RowShape& shape) {
+  return groups.size(0) == 1 ? groups : groups.repeat_interleave(shape.rows_per_group, 0);
+}
+
+TEST_P(RowKernels, ResidualNormAndItsGradient) {
+  const std::vector<NormCase> cases = {{{6, 33, 3}, true, true, false},
+                                       {{70, 96, 70}, true, false, false},
+                                       {{70, 96, 35}, true, true, true},
+                                       {{8, 20, 1}, true, true, false},
+                                       {{100, 50, 50}, false, false, false}};
+  for (const NormCase& c : cases) {
+    const ResidualNorm norm = random_norm(c);
+    residual_norm(c.shape, norm, kEps);
+
+    const at::Tensor hidden = exact(norm.hidden);
+    const at::Tensor branch = c.has_branch ? exact(norm.branch) : at::Tensor();
+    const at::Tensor gate = c.has_gate ? exact(norm.gate) : at::Tensor();
+    const at::Tensor multiplier = exact(norm.multiplier);
+    const at::Tensor shift = exact(norm.shift);
+    at::Tensor sum = hidden;
+    if (c.has_branch) sum = sum + (c.has_gate ? spread(gate, c.shape) * branch : branch);
+    const at::Tensor normed =
+        at::layer_norm(sum, {c.shape.width}, {}, {}, kEps) * spread(multiplier, c.shape) +
+        spread(shift, c.shape);
+    EXPECT_TENSOR_CLOSE(norm.normed, normed, tolerance());
+    if (c.has_branch) {
+      EXPECT_TENSOR_CLOSE(norm.sum, sum, 1e-6);
+    }
+
+    const ResidualNormGradient gradient = random_gradient(c, norm);
     residual_norm_backward(c.shape, norm, gradient);
     ((normed * gradient.d_normed.to(at::kDouble)).sum() +
      (sum * gradient.d_sum_direct.to(at::kDouble)).sum())

@@ -61,9 +61,11 @@ TEST(CenterCropBox, KeepsTheTargetsAspectRatioInTheMiddle) {
 
 TEST(Resize, AgreesWithTheDefinition) {
   struct Case {
-    int width, height;
+    int width = 0;
+    int height = 0;
     CropBox box;
-    int target_width, target_height;
+    int target_width = 0;
+    int target_height = 0;
   };
   for (const Case& c : {Case{61, 47, {0, 0, 61, 47}, 16, 12}, Case{61, 47, {5, 3, 50, 40}, 33, 39},
                         Case{20, 16, {2, 2, 15, 13}, 48, 32}, Case{40, 40, {0, 0, 40, 40}, 40, 10},
