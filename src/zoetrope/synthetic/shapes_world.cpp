@@ -31,9 +31,9 @@ double uniform(int64_t seed, std::string_view purpose, int64_t index) {
 }
 
 double start_coordinate(double low, double high, double velocity, double draw) {
-  const double straight = static_cast<double>(ShapesWorld::kNumStraightFrames - 1);
-  if (velocity < 0.0) low += straight;
-  if (velocity > 0.0) high -= straight;
+  const double travel = velocity * static_cast<double>(ShapesWorld::kNumStraightFrames - 1);
+  low = std::max(low, low - travel);
+  high = std::min(high, high - travel);
   return low + draw * (high - low);
 }
 
@@ -70,7 +70,8 @@ ShapesWorld::ShapesWorld(int64_t height, int64_t width)
       radius_(kRadiusShare * static_cast<double>(std::min(height, width))),
       margin_(kMarginRadii * radius_) {
   const double room = static_cast<double>(std::min(height, width)) - 2.0 * margin_;
-  if (room <= static_cast<double>(kNumStraightFrames)) {
+  const double travel = kShapeDirections[1].velocity.x * (kNumStraightFrames - 1);
+  if (room <= travel) {
     fail<ConfigError>("synthetic:shapes: frames must be at least 24 x 24 pixels, but are {} x {}",
                       height, width);
   }

@@ -1,4 +1,4 @@
-// The toy world of shapes: one coloured shape on a dark ground moves at one pixel a frame and
+// The toy world of shapes: one coloured shape on a dark ground moves at two pixels a frame and
 // bounces off invisible walls, and a caption says what it is and where it goes at first. All about
 // a clip follows from the seed and its index, so that generated videos can be measured exactly.
 // Knows no file and no network.
@@ -39,7 +39,7 @@ struct ShapeDirection {
 };
 
 inline constexpr std::array<ShapeDirection, 4> kShapeDirections = {
-    {{"left", {-1.0, 0.0}}, {"right", {1.0, 0.0}}, {"up", {0.0, -1.0}}, {"down", {0.0, 1.0}}}};
+    {{"left", {-2.0, 0.0}}, {"right", {2.0, 0.0}}, {"up", {0.0, -2.0}}, {"down", {0.0, 2.0}}}};
 
 /// What a clip shows: indices into the tables above.
 struct ShapesSubject {
@@ -57,7 +57,7 @@ std::vector<ShapesSubject> all_shapes_subjects();
 class ShapesWorld {
  public:
   /// A shape goes straight on for at least so many frames, so that its direction can be told.
-  static constexpr int64_t kNumStraightFrames = 9;
+  static constexpr int64_t kNumStraightFrames = 5;
 
   /// Frames of height x width pixels. Throws ConfigError when a shape cannot move in them.
   ShapesWorld(int64_t height, int64_t width);

@@ -74,13 +74,13 @@ TEST(ShapesMetrics, AStillShapeHasNoDirectionAndItsPathIsWrong) {
 
 TEST(ShapesMetrics, AShapeThatStopsDriftsFromPhysicsPixelByPixel) {
   const ShapesSubject subject{2, 1, 1};
-  const auto path = kWorld.path({14.0, 20.0}, {1.0, 0.0}, 12);
+  const auto path = kWorld.path({14.0, 20.0}, {2.0, 0.0}, 9);
   std::vector<media::Frame> frames = kWorld.render(subject, path);
   frames.insert(frames.end(), 5, frames.back());
   const auto errors = trajectory_errors(kWorld, observe_shapes(kWorld, frames));
-  for (size_t frame = 0; frame < 12; ++frame) EXPECT_LT(errors[frame], 0.1);
-  for (size_t frame = 12; frame < 17; ++frame) {
-    EXPECT_NEAR(errors[frame], static_cast<double>(frame) - 11.0, 0.1);
+  for (size_t frame = 0; frame < 9; ++frame) EXPECT_LT(errors[frame], 0.1);
+  for (size_t frame = 9; frame < 11; ++frame) {
+    EXPECT_NEAR(errors[frame], 2.0 * (static_cast<double>(frame) - 8.0), 0.1);
   }
 }
 
@@ -88,7 +88,7 @@ TEST(ShapesMetrics, DiversityIsTheDistanceOfStarts) {
   const ShapesSubject subject{0, 0, 3};
   ShapesScorer scorer(kWorld);
   for (const double x : {15.0, 18.0, 21.0}) {
-    scorer.add(subject, kWorld.render(subject, kWorld.path({x, 14.0}, {0.0, 1.0}, 9)));
+    scorer.add(subject, kWorld.render(subject, kWorld.path({x, 14.0}, {0.0, 2.0}, 9)));
   }
   scorer.add({1, 0, 3}, true_clip({1, 0, 3}, 0, 9));  // another caption: no pair with the others
   EXPECT_NEAR(scorer.scores().diversity.value(), 4.0, 0.1);

@@ -22,7 +22,7 @@ TEST(ShapesWorld, SubjectsHaveFortyEightCaptions) {
   EXPECT_TRUE(captions.contains("a white triangle moving down"));
 }
 
-TEST(ShapesWorld, ShapesMoveOnePixelAFrameAndStayInside) {
+TEST(ShapesWorld, ShapesMoveAtOneSpeedAndStayInside) {
   const ShapesWorld world(48, 64);
   const double margin = 1.4 * world.radius();
   for (const ShapesSubject& subject : all_shapes_subjects()) {
@@ -39,18 +39,18 @@ TEST(ShapesWorld, ShapesMoveOnePixelAFrameAndStayInside) {
       EXPECT_LE(path[frame].y, 48.0 - margin + 1e-9);
     }
     const Point straight_end = path[ShapesWorld::kNumStraightFrames - 1];
-    EXPECT_NEAR(straight_end.x - path[0].x, 8.0 * velocity.x, 1e-9) << subject.caption();
-    EXPECT_NEAR(straight_end.y - path[0].y, 8.0 * velocity.y, 1e-9) << subject.caption();
+    EXPECT_NEAR(straight_end.x - path[0].x, 4.0 * velocity.x, 1e-9) << subject.caption();
+    EXPECT_NEAR(straight_end.y - path[0].y, 4.0 * velocity.y, 1e-9) << subject.caption();
   }
 }
 
 TEST(ShapesWorld, BouncesOffTheWall) {
   const ShapesWorld world(40, 40);
   const double margin = 1.4 * world.radius();
-  const auto path = world.path({margin + 2.5, 20.0}, {-1.0, 0.0}, 6);
-  EXPECT_NEAR(path[2].x, margin + 0.5, 1e-9);
-  EXPECT_NEAR(path[3].x, margin + 0.5, 1e-9);
-  EXPECT_NEAR(path[5].x, margin + 2.5, 1e-9);
+  const auto path = world.path({margin + 5.0, 20.0}, {-2.0, 0.0}, 6);
+  EXPECT_NEAR(path[2].x, margin + 1.0, 1e-9);
+  EXPECT_NEAR(path[3].x, margin + 1.0, 1e-9);
+  EXPECT_NEAR(path[5].x, margin + 5.0, 1e-9);
 }
 
 TEST(ShapesWorld, ShapesHaveTheSameAreaAndTheirCentreOfMass) {
