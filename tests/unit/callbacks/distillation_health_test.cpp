@@ -225,6 +225,13 @@ TEST_F(DistillationHealthTest, AStudentThatNeverComesAliveIsReportedAfterTheWarm
   EXPECT_EQ(run.steps_to_alarm(0), 230);
 }
 
+TEST_F(DistillationHealthTest, AStudentThatBlowsUpIsReportedDuringTheWarmUp) {
+  SimulatedRun run;
+  run.steps(20);
+  run.steps(50, both([](const at::Tensor& clip) { return 50.0 * clip; }));
+  EXPECT_EQ(run.steps_to_alarm(0), 50);
+}
+
 TEST_F(DistillationHealthTest, ReportsColoursCriticAndDirection) {
   const auto message = [](const std::function<void(SimulatedRun&)>& break_run,
                           const Distortion& distortion) {

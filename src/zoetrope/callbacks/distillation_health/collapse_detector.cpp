@@ -13,10 +13,12 @@ constexpr std::string_view kSickChecks = "_sick_checks";
 }  // namespace
 
 bool CollapseDetector::is_sick(const VitalSign& sign, const History& history, int64_t step) const {
-  const bool warming_up = step <= options_.warmup_steps;
-  if (sign.sick == VitalSign::Sick::kAbove) return !warming_up && sign.value > sign.limit;
-  return sign.value < sign.limit &&
-         (!warming_up || sign.value < options_.collapse_ratio * history.best);
+  const bool above = sign.sick == VitalSign::Sick::kAbove;
+  if (above ? sign.value <= sign.limit : sign.value >= sign.limit) return false;
+  if (step > options_.warmup_steps) return true;
+  if (!history.best) return false;
+  const double ratio = options_.collapse_ratio;
+  return above ? *history.best < ratio * sign.value : sign.value < ratio * *history.best;
 }
 
 std::vector<std::string> CollapseDetector::check(int64_t step,
@@ -25,7 +27,9 @@ std::vector<std::string> CollapseDetector::check(int64_t step,
   for (const VitalSign& sign : signs) {
     History& history = histories_[sign.name];
     history.num_sick_checks = is_sick(sign, history, step) ? history.num_sick_checks + 1 : 0;
-    history.best = std::max(history.best, sign.value);
+    const double best = history.best.value_or(sign.value);
+    history.best = sign.sick == VitalSign::Sick::kAbove ? std::min(best, sign.value)
+                                                        : std::max(best, sign.value);
     if (history.num_sick_checks < options_.num_checks) continue;
     complaints.push_back(fmt::format(
         "{} ({} is {:.3g}, a healthy student's is {} {:.3g})", sign.complaint, sign.name,
@@ -37,7 +41,7 @@ std::vector<std::string> CollapseDetector::check(int64_t step,
 std::vector<std::pair<std::string, StateScalar>> CollapseDetector::state() const {
   std::vector<std::pair<std::string, StateScalar>> state;
   for (const auto& [name, history] : histories_) {
-    state.emplace_back(name + std::string(kBest), history.best);
+    if (history.best) state.emplace_back(name + std::string(kBest), *history.best);
     state.emplace_back(name + std::string(kSickChecks), history.num_sick_checks);
   }
   return state;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,14 +24,16 @@ struct VitalSign {
 };
 
 /// A sign is sick when it is beyond its limit. During the warm-up that is not enough, since a
-/// student may start blurred or far from the data: there a sign that is sick below must also have
-/// been much better before, and none is sick above. A sign is reported when it was sick at several
-/// checks in a row, since a check averages over few clips.
+/// student may start blurred or far from the data: there it must also have been much better before.
+/// A sign is reported when it was sick at several checks in a row, since a check averages over few
+/// clips.
 class CollapseDetector {
  public:
   struct Options {
-    double collapse_ratio = 0.2;  ///< in the warm-up: sick below this share of the best value
-    int64_t num_checks = 3;       ///< sick checks in a row before a report
+    /// In the warm-up: sick below this share of the best value, or where the best is below this
+    /// share of the value.
+    double collapse_ratio = 0.2;
+    int64_t num_checks = 3;  ///< sick checks in a row before a report
     int64_t warmup_steps = 200;
   };
 
@@ -47,7 +50,7 @@ class CollapseDetector {
 
  private:
   struct History {
-    double best = 0.0;  ///< largest value so far
+    std::optional<double> best;  ///< largest value so far; smallest of a sign that is sick above
     int64_t num_sick_checks = 0;
   };
 
