@@ -71,6 +71,19 @@ TEST(Dmd2Method, CallsEachNetworkAsOftenAsTheAlgorithmNeeds) {
   EXPECT_EQ(forwards_of(method, "critic"), 2 + 4);  // its score there, and its own loss
 }
 
+TEST(Dmd2Method, RolloutsFromDataNeedOneForwardEach) {
+  KeyedRandomSource random(5);
+  Dmd2Config config = make_config();
+  config.rollout_mode = "data_latent";
+  config.real_score_guidance_scale = 3.0;
+  Dmd2Method method(config, make_context(random, Roles(random)));
+  method.on_train_start();
+  method.single_train_step(test::make_latent_batch(2), {1});
+  EXPECT_EQ(forwards_of(method, "student"), 2);
+  EXPECT_EQ(forwards_of(method, "teacher"), 1) << "both conditionings in one";
+  EXPECT_EQ(forwards_of(method, "critic"), 2);
+}
+
 TEST(Dmd2Method, UpdatesTheStudentAtItsInterval) {
   KeyedRandomSource random(5);
   Dmd2Config config = make_config();
