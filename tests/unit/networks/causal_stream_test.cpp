@@ -31,9 +31,9 @@ WanTransformerConfig small_config() {
 }
 
 struct StreamCase {
-  const char* name;
+  const char* name = "";
   CausalAttention attention;
-  int64_t num_frames;
+  int64_t num_frames = 0;
   Implementation implementation = Implementation::kFastest;
   Checkpointing checkpointing = Checkpointing::kNone;
   at::ScalarType dtype = at::kFloat;
