@@ -35,7 +35,7 @@ std::vector<nlohmann::json> read_lines(const std::filesystem::path& path) {
 TEST(JsonlTracker, WritesALineAtOnce) {
   const TemporaryFolder folder;
   JsonlTracker tracker(folder / "metrics.jsonl");
-  tracker.log(3, {{"total_loss", 0.1}, {"grad_norm/student", std::nan("")}, {"x", -INFINITY}});
+  tracker.log(3, {{"total_loss", 0.1}, {"grad_norm/student", std::nan("")}, {"x", -HUGE_VAL}});
   tracker.log_text(3, "config", "a: \"b\"\n");
   tracker.log_image(4, "samples", "runs/sheet.png");
   tracker.log_video(4, "videos", "runs/a.mp4", "caf\xe9", 16.0);
