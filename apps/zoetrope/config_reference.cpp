@@ -45,6 +45,21 @@ Every key can be set on the command line: `zoetrope train run.yaml --training.op
 are faults. What is left out takes the default; what is written stays what it is, also `0`, `false`, `null` and `[]`.
 `zoetrope validate run.yaml` lists all faults of a file, `zoetrope train run.yaml --dry-run` prints it with every default
 filled in.
+
+With `stages` one config trains several methods after one another, each student from the export of the stage before
+([how](decisions/0007-stages.md)). An entry holds the sections in which that stage differs from the rest of the file:
+
+```yaml
+stages:
+  first: {}
+  second:
+    models: {student: {init_from: "stage:first:ema"}}   # the averaged weights; left out: stage:first
+    method: {_target_: self_forcing, ...}
+    callbacks: {ema: null}                               # null takes a key away
+```
+
+`--training.optimizer.learning_rate 2e-5` then holds for every stage, `--stages.second.training.optimizer.learning_rate` for
+one.
 )";
 
 /// A section of the document: a schema under a dotted path.

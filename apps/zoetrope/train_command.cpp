@@ -9,8 +9,8 @@
 
 #include "zoetrope/base/log.h"
 #include "zoetrope/base/model_path.h"
-#include "zoetrope/config/overrides.h"
-#include "zoetrope/train/run_training.h"
+#include "zoetrope/train/run_stages.h"
+#include "zoetrope/train/update_summary.h"
 
 namespace zoetrope {
 namespace {
@@ -24,7 +24,8 @@ Examples:
   zoetrope train run.yaml --dry-run > resolved.yaml     the config with every default filled in
 
 Every key of the config can be overridden with --section.key VALUE or --section.key=VALUE; values are true, false, none,
-numbers, lists as [a, b], and text. `zoetrope targets` lists the keys.)";
+numbers, lists as [a, b], and text. `zoetrope targets` lists the keys. In a config with `stages` an override holds for
+every stage, and --stages.NAME.section.key VALUE for one.)";
 
 struct Options {
   std::string file;
@@ -33,19 +34,23 @@ struct Options {
 
 void train(const Options& options, const Catalog& catalog,
            const std::vector<std::string>& overrides) {
-  config::Node document = config::parse_yaml_file(expand_user(options.file));
-  apply_overrides(document, overrides);
   config::Issues issues;
-  const RunConfig run = read_run_config(document, catalog.tables(), issues);
+  const std::vector<Stage> stages =
+      read_stages(config::parse_yaml_file(expand_user(options.file)),
+                  config::parse_overrides(overrides), catalog.tables(), issues);
   for (const std::string& note : issues.notes()) log_info("note: {}", note);
   issues.throw_if_any();
   if (options.dry_run) {
-    fmt::print("{}", write_yaml(write_run_config(run)));
+    for (const Stage& stage : stages) {
+      log_info("{}{}{}", stage.name, stage.name.empty() ? "" : ": ",
+               describe_updates(stage.config));
+    }
+    fmt::print("{}", write_yaml(write_stages(stages)));
     std::fflush(stdout);
     return;
   }
   constexpr int kSignalExitBase = 128;  // as a shell reports a process that a signal ended
-  if (const int signal = run_training(run, catalog.registries); signal != 0)
+  if (const int signal = run_stages(stages, catalog.registries); signal != 0)
     throw CLI::RuntimeError(kSignalExitBase + signal);
 }
 

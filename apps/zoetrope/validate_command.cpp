@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "zoetrope/train/path_check.h"
+#include "zoetrope/train/stages.h"
 
 namespace zoetrope {
 namespace {
@@ -27,8 +28,11 @@ struct Options {
 config::Issues check_file(const std::string& file, const TargetTables& tables, bool check_paths) {
   config::Issues issues;
   try {
-    const RunConfig run = read_run_config(config::parse_yaml_file(file), tables, issues);
-    if (check_paths) check_config_paths(run, issues);
+    const std::vector<Stage> stages =
+        read_stages(config::parse_yaml_file(file), {}, tables, issues);
+    for (const Stage& stage : stages) {
+      if (check_paths) check_config_paths(stage.config, issues);
+    }
   } catch (const ConfigError& error) {
     issues.add({}, "", error.what());
   }

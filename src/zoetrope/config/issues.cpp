@@ -14,9 +14,9 @@ namespace {
 /// `file:line: dotted.path`.
 std::string place_of(const Location& location, const std::string& path) {
   std::string source = location.text();
-  // An override's source already names the place, or one below it when the override made the
-  // section.
-  if (source.starts_with("--" + path)) return source;
+  // An override's source already names the place (in a stage, if it is one's), or one below it when
+  // the override made the section.
+  if (source.starts_with("--") && source.find(path) != std::string::npos) return source;
   return source + (source.empty() || path.empty() ? "" : ": ") + path;
 }
 
@@ -27,9 +27,8 @@ std::string join(const std::string& place, const std::string& message) {
 }  // namespace
 
 void Issues::insert(std::vector<Entry>& entries, Entry entry) {
-  const bool known = std::any_of(entries.begin(), entries.end(), [&](const Entry& other) {
-    return other.place == entry.place && other.message == entry.message;
-  });
+  const bool known = std::any_of(entries.begin(), entries.end(),
+                                 [&](const Entry& other) { return other.says_the_same(entry); });
   if (known) return;
   const auto before = [](const Entry& a, const Entry& b) {
     return std::tie(a.location.source, a.location.line) <
@@ -44,6 +43,22 @@ void Issues::add(const Location& location, const std::string& path, const std::s
 
 void Issues::note(const Location& location, const std::string& path, const std::string& message) {
   insert(notes_, {location, place_of(location, path), message});
+}
+
+void Issues::add_parts(const std::vector<std::pair<std::string, Issues>>& parts) {
+  for (const auto& [name, part] : parts) {
+    for (const Entry& fault : part.faults_) {
+      const bool is_shared = std::all_of(parts.begin(), parts.end(), [&](const auto& other) {
+        const std::vector<Entry>& faults = other.second.faults_;
+        return std::any_of(faults.begin(), faults.end(),
+                           [&](const Entry& entry) { return entry.says_the_same(fault); });
+      });
+      Entry named = fault;
+      if (!is_shared) named.message += fmt::format(" ({})", name);
+      insert(faults_, named);
+    }
+    for (const Entry& note : part.notes_) insert(notes_, note);
+  }
 }
 
 std::vector<std::string> Issues::faults() const {

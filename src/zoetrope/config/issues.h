@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "zoetrope/config/node.h"
@@ -16,6 +17,10 @@ class Issues {
   /// A note that does not fail the config (a key without effect here).
   void note(const Location& location, const std::string& path, const std::string& message);
 
+  /// Takes over the issues of documents that share text, each with what to call it. A fault that
+  /// not all of them have says whose it is.
+  void add_parts(const std::vector<std::pair<std::string, Issues>>& parts);
+
   bool ok() const { return faults_.empty(); }
   /// In the order of the document: by source, then by line.
   std::vector<std::string> faults() const;
@@ -29,6 +34,10 @@ class Issues {
     Location location;
     std::string place;
     std::string message;
+
+    bool says_the_same(const Entry& other) const {
+      return place == other.place && message == other.message;
+    }
   };
   static void insert(std::vector<Entry>& entries, Entry entry);
 

@@ -75,4 +75,8 @@ Node& Node::set(const std::string& key, Node value) {
   return entries_.back().second;
 }
 
+void Node::erase(std::string_view key) {
+  std::erase_if(entries_, [&](const auto& entry) { return entry.first == key; });
+}
+
 }  // namespace zoetrope::config

@@ -52,6 +52,8 @@ class Node {
   Node* find(std::string_view key);
   /// Adds or replaces `key`. Maps only.
   Node& set(const std::string& key, Node value);
+  /// Takes `key` out if it is there. Maps only.
+  void erase(std::string_view key);
 
  private:
   Kind kind_ = Kind::kNull;

@@ -9,12 +9,6 @@
 namespace zoetrope::config {
 namespace {
 
-struct Override {
-  std::string key;
-  std::string value;
-  Location location;
-};
-
 std::string to_lower(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -44,27 +38,6 @@ Node moved_to(const Node& node, const Location& location) {
   Node map = Node::map(location);
   for (const auto& [key, value] : node.entries()) map.set(key, moved_to(value, location));
   return map;
-}
-
-std::vector<Override> parse_arguments(const std::vector<std::string>& arguments) {
-  std::vector<Override> overrides;
-  for (size_t i = 0; i < arguments.size(); ++i) {
-    const std::string& argument = arguments[i];
-    if (!argument.starts_with("--") || argument.size() == 2) {
-      fail<ConfigError>("command line: an override must look like --section.key, but got '{}'",
-                        argument);
-    }
-    const size_t equals = argument.find('=');
-    const std::string key = argument.substr(2, equals == std::string::npos ? equals : equals - 2);
-    if (equals == std::string::npos && i + 1 == arguments.size()) {
-      fail<ConfigError>("--{}: an override must have a value, but none follows; write --{}=VALUE",
-                        key, key);
-    }
-    const std::string value =
-        equals == std::string::npos ? arguments[++i] : argument.substr(equals + 1);
-    overrides.push_back({key, value, {"--" + key, 0}});
-  }
-  return overrides;
 }
 
 std::vector<std::string> split_key(const Override& override) {
@@ -105,8 +78,29 @@ Node parse_override_value(const std::string& text, const Location& location) {
   return Node::scalar(text, true, location);
 }
 
-void apply_overrides(Node& document, const std::vector<std::string>& arguments) {
-  for (const Override& override : parse_arguments(arguments)) {
+std::vector<Override> parse_overrides(const std::vector<std::string>& arguments) {
+  std::vector<Override> overrides;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    if (!argument.starts_with("--") || argument.size() == 2) {
+      fail<ConfigError>("command line: an override must look like --section.key, but got '{}'",
+                        argument);
+    }
+    const size_t equals = argument.find('=');
+    const std::string key = argument.substr(2, equals == std::string::npos ? equals : equals - 2);
+    if (equals == std::string::npos && i + 1 == arguments.size()) {
+      fail<ConfigError>("--{}: an override must have a value, but none follows; write --{}=VALUE",
+                        key, key);
+    }
+    const std::string value =
+        equals == std::string::npos ? arguments[++i] : argument.substr(equals + 1);
+    overrides.push_back({key, value, {"--" + key, 0}});
+  }
+  return overrides;
+}
+
+void apply_overrides(Node& document, const std::vector<Override>& overrides) {
+  for (const Override& override : overrides) {
     const std::vector<std::string> parts = split_key(override);
     Node* section = &document;
     for (const std::string& part : parts) {
@@ -121,6 +115,10 @@ void apply_overrides(Node& document, const std::vector<std::string>& arguments) 
     }
     *section = parse_override_value(override.value, override.location);
   }
+}
+
+void apply_overrides(Node& document, const std::vector<std::string>& arguments) {
+  apply_overrides(document, parse_overrides(arguments));
 }
 
 }  // namespace zoetrope::config

@@ -8,6 +8,7 @@
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/model_path.h"
+#include "zoetrope/train/stage_reference.h"
 
 namespace zoetrope {
 namespace {
@@ -36,6 +37,7 @@ class PathCheck {
   PathCheck(const Node& document, config::Issues& issues) : document_(document), issues_(issues) {}
 
   void model(const std::string& path, const std::string& name) {
+    if (is_stage_reference(name)) return;  // what a stage exports is not there before it has run
     try {
       resolve_model_path(name);
     } catch (const Error& error) {

@@ -13,34 +13,12 @@
 #include "zoetrope/train/builder.h"
 #include "zoetrope/train/run_checkpoints.h"
 #include "zoetrope/train/trainer.h"
+#include "zoetrope/train/update_summary.h"
 
 namespace zoetrope {
 namespace {
 
 namespace fs = std::filesystem;
-
-// What the config may ask for and this version cannot give: better no run than another one than was
-// asked for.
-void check_supported(const TrainingConfig& training) {
-  config::Issues issues;
-  const auto refuse = [&](const std::string& path, const std::string& message) {
-    issues.add({}, path, message);
-  };
-  if (training.distributed.num_gpus != 1) {
-    refuse(
-        "training.distributed.num_gpus",
-        fmt::format(
-            "must be 1, since several ranks are not built yet, but got {}; add "
-            "--training.distributed.num_gpus 1 "
-            "--training.distributed.hsdp_replicate_dim 1 --training.distributed.hsdp_shard_dim 1",
-            training.distributed.num_gpus));
-  }
-  const CheckpointConfig& checkpoint = training.checkpoint;
-  if (checkpoint.output_dir.empty()) {
-    refuse("training.checkpoint.output_dir", "must name the run's folder, but is empty");
-  }
-  issues.throw_if_any();
-}
 
 void log_run(const RunConfig& config, TrainingMethod& method, const TrainingData& data) {
   const TrainingConfig& training = config.training;
@@ -50,9 +28,8 @@ void log_run(const RunConfig& config, TrainingMethod& method, const TrainingData
              static_cast<double>(model->parameters().num_parameters()) * 1e-6,
              training.model.compute_dtype, model->pipeline_folder().string());
   }
-  log_info("data: {} samples in {} files; {} a step", data.dataset->num_rows(),
-           data.dataset->files().size(),
-           training.data.train_batch_size * training.loop.gradient_accumulation_steps);
+  log_info("data: {} samples in {} files", data.dataset->num_rows(), data.dataset->files().size());
+  log_info("{}", describe_updates(config));
   log_info("training on {} for {} steps into {}", resolve_device(training.distributed.device).str(),
            training.loop.max_train_steps, training.checkpoint.output_dir);
 }
@@ -92,11 +69,31 @@ void export_results(TrainingMethod& method, const RunState& state, const fs::pat
 
 }  // namespace
 
+void check_supported(const TrainingConfig& training, config::Issues& issues) {
+  const auto refuse = [&](const std::string& path, const std::string& message) {
+    issues.add({}, path, message);
+  };
+  if (training.distributed.num_gpus != 1) {
+    refuse(
+        "training.distributed.num_gpus",
+        fmt::format(
+            "must be 1, since several ranks are not built yet, but got {}; add "
+            "--training.distributed.num_gpus 1 "
+            "--training.distributed.hsdp_replicate_dim 1 --training.distributed.hsdp_shard_dim 1",
+            training.distributed.num_gpus));
+  }
+  const CheckpointConfig& checkpoint = training.checkpoint;
+  if (checkpoint.output_dir.empty()) {
+    refuse("training.checkpoint.output_dir", "must name the run's folder, but is empty");
+  }
+}
+
 int run_training(const RunConfig& config, const ComponentRegistries& registries) {
-  check_supported(config.training);
+  config::Issues issues;
+  check_supported(config.training, issues);
+  issues.throw_if_any();
   const fs::path output_dir = config.training.checkpoint.output_dir;
   const FolderLock lock(output_dir);
-  const StopSignal stop_signal;
 
   RunCheckpoints checkpoints(checkpoint_options(config));
   const auto tracker = make_trackers(config.training.tracker,

@@ -6,12 +6,16 @@
 
 namespace zoetrope {
 
+/// Adds an issue for everything that the config may ask for and this version cannot give: better no
+/// run than another one than was asked for.
+void check_supported(const TrainingConfig& training, config::Issues& issues);
+
 /// Trains as `config` says. The run folder (training.checkpoint.output_dir) gets config.yaml
 /// (resolved), the trackers' files, validation videos, and at the end `diffusers` (and
 /// `diffusers_ema` when there is an EMA), whole pipeline folders with the trained weights. Throws
 /// ConfigError for what cannot be honoured, DataError, CheckpointError, TrainingError. Returns 0,
-/// or the signal (SIGINT, SIGTERM) that ended the run early, after a checkpoint if checkpoints are
-/// on.
+/// or the signal that a StopSignal of the caller's received and that ended the run early, after a
+/// checkpoint if checkpoints are on.
 int run_training(const RunConfig& config, const ComponentRegistries& registries);
 
 }  // namespace zoetrope

@@ -1,0 +1,124 @@
+#include "zoetrope/train/run_stages.h"
+
+#include <algorithm>
+
+#include <fmt/ranges.h>
+
+#include "zoetrope/base/error.h"
+#include "zoetrope/base/file.h"
+#include "zoetrope/base/folder_lock.h"
+#include "zoetrope/base/log.h"
+#include "zoetrope/base/stop_signal.h"
+#include "zoetrope/checkpoint/checkpoint_folder.h"
+#include "zoetrope/train/config_comparison.h"
+#include "zoetrope/train/path_check.h"
+#include "zoetrope/train/run_training.h"
+#include "zoetrope/train/stage_start.h"
+
+namespace zoetrope {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The resolved config of a stage whose exports are all there.
+constexpr const char* kFinished = "finished.yaml";
+
+// These say how a stage was run, not what it has learned.
+constexpr std::string_view kWithoutInfluence[] = {"training.tracker.", "training.checkpoint.",
+                                                  "training.data.dataloader_num_workers"};
+
+bool has_influence(const ConfigDifference& difference) {
+  return std::none_of(std::begin(kWithoutInfluence), std::end(kWithoutInfluence),
+                      [&](std::string_view path) { return difference.path.starts_with(path); });
+}
+
+void check_all(const std::vector<Stage>& stages) {
+  std::vector<std::pair<std::string, config::Issues>> parts;
+  for (const Stage& stage : stages) {
+    parts.emplace_back(fmt::format("stage '{}'", stage.name), config::Issues());
+    check_supported(stage.config.training, parts.back().second);
+    check_config_paths(stage.config, parts.back().second);
+  }
+  config::Issues issues;
+  issues.add_parts(parts);
+  issues.throw_if_any();
+}
+
+bool is_finished(const fs::path& folder) {
+  return fs::exists(folder / kFinished);
+}
+
+void check_unchanged(const Stage& stage, const fs::path& folder) {
+  std::vector<std::string> changes;
+  const auto differences = compare_configs(config::parse_yaml_file(folder / kFinished),
+                                           write_run_config(stage.config), ConfigForm::kResolved);
+  for (const ConfigDifference& difference : differences) {
+    if (!has_influence(difference)) continue;
+    changes.push_back(fmt::format("{}: must be {} as it was, but got {}", difference.path,
+                                  difference.checkpoint, difference.run));
+  }
+  if (changes.empty()) return;
+  fail<ConfigError>(
+      "stages.{}: a finished stage must keep its config:\n  {}\nto train it again, remove {} and "
+      "the folders of the stages after it, or choose another training.checkpoint.output_dir",
+      stage.name, fmt::join(changes, "\n  "), folder.string());
+}
+
+// A stage that was trained from another start would be taken for this run's.
+void refuse_results_of_others(const std::vector<Stage>& stages, size_t num_finished) {
+  std::vector<fs::path> own;
+  for (size_t i = 0; i <= num_finished && i < stages.size(); ++i)
+    own.push_back(stage_folder(stages, i));
+  const fs::path run_folder = stage_folder(stages, 0).parent_path();
+  for (const auto& entry : fs::directory_iterator(run_folder)) {
+    const bool has_results = is_finished(entry.path()) || !list_checkpoints(entry.path()).empty();
+    if (!has_results || std::find(own.begin(), own.end(), entry.path()) != own.end()) continue;
+    fail<ConfigError>(
+        "training.checkpoint.output_dir: must hold results of this config's finished stages and of "
+        "the next one alone, but {} has results too, and {}; remove it or choose another folder",
+        entry.path().string(),
+        num_finished < stages.size()
+            ? fmt::format("'{}' is not finished", stages[num_finished].name)
+            : "is no stage of this config");
+  }
+}
+
+size_t count_finished(const std::vector<Stage>& stages) {
+  size_t num_finished = 0;
+  while (num_finished < stages.size() && is_finished(stage_folder(stages, num_finished))) {
+    check_unchanged(stages[num_finished], stage_folder(stages, num_finished));
+    ++num_finished;
+  }
+  refuse_results_of_others(stages, num_finished);
+  return num_finished;
+}
+
+}  // namespace
+
+int run_stages(const std::vector<Stage>& stages, const ComponentRegistries& registries) {
+  const StopSignal stop_signal;
+  if (stages.front().name.empty()) return run_training(stages.front().config, registries);
+  check_all(stages);
+  const fs::path run_folder = stages.front().config.training.checkpoint.output_dir;
+  const FolderLock lock(run_folder);
+  const size_t num_finished = count_finished(stages);
+  write_file_atomically(run_folder / "config.yaml", config::write_yaml(write_stages(stages)));
+  const TargetTables tables{registries.models, registries.methods, registries.callbacks};
+  for (size_t i = 0; i < stages.size(); ++i) {
+    const std::string title =
+        fmt::format("stage {} of {}, {}", i + 1, stages.size(), stages[i].name);
+    if (i < num_finished) {
+      log_info("{}: was finished before", title);
+      continue;
+    }
+    if (StopSignal::received() != 0) return StopSignal::received();
+    log_info("{}", title);
+    const int signal = run_training(stage_run(stages, i, tables), registries);
+    if (signal != 0) return signal;
+    write_file_atomically(stage_folder(stages, i) / kFinished,
+                          config::write_yaml(write_run_config(stages[i].config)));
+  }
+  return 0;
+}
+
+}  // namespace zoetrope
