@@ -162,6 +162,7 @@ void inspect_run(const fs::path& path) {
   for (const auto& entry : fs::directory_iterator(path)) {
     const char* kind = fs::exists(entry.path() / "model_index.json") ? "  (pipeline folder)"
                        : is_checkpoint(entry.path())                 ? "  (checkpoint)"
+                       : fs::exists(entry.path() / "config.yaml")    ? "  (stage)"
                                                                      : "";
     fmt::print("  {}{}\n", entry.path().filename().string(), kind);
   }

@@ -109,13 +109,12 @@ void set_student_start(Node& document, const Node& entry, const std::string& pre
     student.erase("transformer_override_safetensor");
 }
 
+/// `own` is in `entry` already; it is applied again because it is stronger than `common`.
 Node stage_document(const Node& base, const Node& entry, const std::string& previous,
                     const std::vector<Override>& common, const std::vector<Override>& own) {
-  Node written = entry;
-  apply_overrides(written, own);
-  Node document = merge(base, written);
+  Node document = merge(base, entry);
   apply_overrides(document, common);
-  if (!previous.empty()) set_student_start(document, written, previous);
+  if (!previous.empty()) set_student_start(document, entry, previous);
   apply_overrides(document, own);
   return document;
 }
@@ -147,11 +146,10 @@ std::vector<Stage> read_stages(const Node& document, const std::vector<Override>
   std::vector<Stage> stages;
   std::vector<std::pair<std::string, Issues>> faults;
   for (const auto& [name, given] : entries->entries()) {
-    const Node entry = given.is_null() ? Node::map(given.location()) : given;
+    Node entry = given.is_null() ? Node::map(given.location()) : given;
     if (!expect_map(entry, {issues, child_path("stages", name)})) continue;
-    Node own = entry;
-    apply_overrides(own, split.own[name]);
-    check_entry(name, own, issues);
+    apply_overrides(entry, split.own[name]);
+    check_entry(name, entry, issues);
     const Node merged = stage_document(base, entry, stages.empty() ? "" : stages.back().name,
                                        split.common, split.own[name]);
     faults.emplace_back(fmt::format("stage '{}'", name), Issues());

@@ -87,7 +87,7 @@ TEST_F(StagedRun, TrainsEachStageInItsFolderFromTheOneBefore) {
   std::string text = read_file(folder_ / "run.yaml");
   std::ofstream(folder_ / "run.yaml") << text.substr(0, text.find("stages:"));
   const CommandResult alone =
-      train({"--training.checkpoint.output_dir=" + plain.string(), "--method={}",
+      train({"--training.checkpoint.output_dir=" + plain.string(),
              "--method._target_=teacher_forcing_sft", "--training.loop.max_train_steps=12",
              "--models.student.init_from=" + (out_ / "01-forcing/diffusers_ema").string()});
   ASSERT_EQ(alone.exit_code, 0) << alone.messages;

@@ -245,7 +245,7 @@ TEST_F(Stages, faults_of_all_stages_are_listed_at_once) {
                   "--training.data.num_latent_t: must be at least 1, but got the number 0",
                   "f:15: method.interval: must be at least 1, but got the number 0 (stage 'end')"));
   EXPECT_THAT(faults(with("  loop: {max_train_steps: 10}\n", "")),
-              ElementsAre("f:11: training.loop: must be given, but is missing; Length of the run. "
+              ElementsAre("f:4: training.loop: must be given, but is missing; Length of the run. "
                           "(stage 'start')"));
 }
 
