@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-RECIPES = ["sft", "lora", "dfsft", "consistency", "dmd2", "self_forcing"]
+RECIPES = ["lora", "dfsft", "consistency", "dmd2", "self_forcing"]
 NUM_LATENT_FRAMES, LATENT_SIZE, PIXELS_A_LATENT = 3, 8, 8
 TEXT_TOKENS, TEXT_DIM = 512, 4096
 ADAPTERS = {"enable": True, "rank": 16, "target_modules": ["to_q", "to_k", "to_v", "to_out"]}
