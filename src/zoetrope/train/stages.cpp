@@ -115,7 +115,10 @@ Node stage_document(const Node& base, const Node& entry, const std::string& prev
   Node document = merge(base, entry);
   apply_overrides(document, common);
   if (!previous.empty()) set_student_start(document, entry, previous);
-  apply_overrides(document, own);
+  for (const Override& override : own) {
+    const bool took_away = parse_override_value(override.value, override.location).is_null();
+    if (!took_away) apply_overrides(document, std::vector<Override>{override});
+  }
   return document;
 }
 

@@ -190,6 +190,15 @@ TEST_F(Stages, overrides_hold_for_all_or_for_one) {
       read(kTwo, {"--training.loop.max_train_steps=8"})[1].config.training.loop.max_train_steps, 8);
 }
 
+TEST_F(Stages, null_takes_a_section_of_the_base_away) {
+  const auto stages = read(kTwo, {"--stages.end.callbacks.ema=null"});
+  ASSERT_THAT(issues_.faults(), IsEmpty());
+  EXPECT_EQ(stages[0].config.callbacks.size(), 1);
+  EXPECT_THAT(stages[1].config.callbacks, IsEmpty());
+  EXPECT_THAT(read(with("  end:\n", "  end:\n    callbacks: {ema: null}\n"))[1].config.callbacks,
+              IsEmpty());
+}
+
 TEST_F(Stages, the_resolved_config_reads_back_as_itself) {
   const std::string resolved = write_yaml(write_stages(read(kTwo)));
   EXPECT_THAT(resolved, HasSubstr("init_from: stage:start\n"));
