@@ -1,10 +1,10 @@
-"""Check that PyTorch reads a cache of teacher trajectories as FastVideo's KDMethod does, and that diffusers' teacher makes
-the same trajectories from the same noise.
+"""Check that PyTorch reads a cache of teacher trajectories as FastVideo's KDMethod does, and that diffusers' teacher
+makes the same trajectories from the same noise.
 
     python check_trajectory_cache.py CACHE --teacher PIPELINE --flow-shift SHIFT
 
-Every sample is read by torch.load(weights_only=True), Python's zipfile checks the CRCs, and keys, types and shapes must be
-those of FastVideo. Each trajectory is then made again with diffusers' WanTransformer3DModel, without guidance.
+Every sample is read by torch.load(weights_only=True), Python's zipfile checks the CRCs, and keys, types and shapes must
+be those of FastVideo. Each step is then made again with diffusers' WanTransformer3DModel, without guidance.
 """
 
 import argparse
@@ -78,9 +78,10 @@ def main():
     differences = [check_trajectory(sample, teacher, arguments.flow_shift) for sample in samples]
     states, clean = (max(column) for column in zip(*differences))
     if not (states < STATE_TOLERANCE and clean < CLEAN_TOLERANCE):
-        sys.exit(f"FAILED: {arguments.cache}: diffusers' teacher differs by {states:.1e} in states, {clean:.1e} at the end")
-    print(f"OK: {arguments.cache}: {len(samples)} trajectories; diffusers' teacher agrees to {states:.1e} in states (bf16) "
-          f"and {clean:.1e} at the end")
+        sys.exit(f"FAILED: {arguments.cache}: diffusers' teacher differs by {states:.1e} in states, {clean:.1e} at the "
+                 "end")
+    print(f"OK: {arguments.cache}: {len(samples)} trajectories; diffusers' teacher agrees to {states:.1e} in states "
+          f"(bf16) and {clean:.1e} at the end")
 
 
 if __name__ == "__main__":
