@@ -21,9 +21,11 @@ void add_models(config::Registry<ModelBase, const ModelContext&>& models) {
   models.add<WanModel, WanModelConfig>(wan, target_aliases(wan, "wan"),
                                        "Wan 2.1 text-to-video, bidirectional.");
   const std::string wan_causal = "fastvideo.train.models.wan.wan_causal.WanCausalModel";
-  models.add<WanCausalModel, WanCausalModelConfig>(
-      wan_causal, target_aliases(wan_causal, "wan_causal"),
-      "Wan 2.1 text-to-video, causal, with key-value caches for streaming.");
+  models
+      .add<WanCausalModel, WanCausalModelConfig>(
+          wan_causal, target_aliases(wan_causal, "wan_causal"),
+          "Wan 2.1 text-to-video, causal, with key-value caches for streaming.")
+      .causal = true;
   add_planned_models(models);
 }
 
@@ -32,37 +34,62 @@ using MethodRegistry = config::Registry<TrainingMethod, MethodContext>;
 constexpr const char* kDistillationHealth = "distillation_health";
 
 template <class Method, class Config>
-void add_method(MethodRegistry& methods, const std::string& path, const std::string& short_name,
-                const std::string& doc, const std::vector<std::string>& default_callbacks = {}) {
+config::Target& add_method(MethodRegistry& methods, const std::string& path,
+                           const std::string& short_name, const std::string& doc) {
   const std::string name = "fastvideo.train.methods." + path;
-  methods.add<Method, Config>(name, target_aliases(name, short_name), doc, default_callbacks);
+  return methods.add<Method, Config>(name, target_aliases(name, short_name), doc);
+}
+
+void add_fine_tuning(MethodRegistry& methods) {
+  add_method<FineTuneMethod, FineTuneConfig>(methods, "fine_tuning.finetune.FineTuneMethod",
+                                             "fine_tune",
+                                             "Supervised fine-tuning by flow matching.")
+      .roles = {{"student"}};
+  add_method<DiffusionForcingSftMethod, DiffusionForcingConfig>(
+      methods, "fine_tuning.dfsft.DiffusionForcingSFTMethod", "diffusion_forcing_sft",
+      "Fine-tuning with a noise level of its own for each block of frames.")
+      .roles = {{"student"}};
+  add_method<TeacherForcingSftMethod, DiffusionForcingConfig>(
+      methods, "fine_tuning.tfsft.TeacherForcingSFTMethod", "teacher_forcing_sft",
+      "Fine-tuning in which each block of frames sees the clean frames before it.")
+      .roles = {{.role = "student", .causal = true}};
+}
+
+void add_distillation(MethodRegistry& methods) {
+  const config::RoleRequirement causal_student{.role = "student", .causal = true};
+  const config::RoleRequirement teacher{.role = "teacher", .trainable = false};
+  config::Target& dmd2 =
+      add_method<Dmd2Method, Dmd2Config>(methods, "distribution_matching.dmd2.DMD2Method", "dmd2",
+                                         "Distribution-matching distillation into a few steps.");
+  dmd2.default_callbacks = {kDistillationHealth};
+  dmd2.roles = {{"student"}, teacher, {"critic"}};
+  config::Target& self_forcing = add_method<SelfForcingMethod, SelfForcingConfig>(
+      methods, "distribution_matching.self_forcing.SelfForcingMethod", "self_forcing",
+      "DMD2 of a causal student along its own rollouts.");
+  self_forcing.default_callbacks = {kDistillationHealth};
+  self_forcing.roles = {causal_student, teacher, {"critic"}};
+  add_method<CausalConsistencyDistillationMethod, CausalConsistencyConfig>(
+      methods, "consistency_model.causal_cd.CausalConsistencyDistillationMethod", "causal_cd",
+      "Consistency distillation of a causal student from clean context.")
+      .roles = {causal_student,
+                {.role = "teacher", .trainable = false, .causal = true},
+                {.role = "ema", .trainable = false, .causal = true}};
+  // Without a teacher where its trajectories are there already.
+  const config::RoleRequirement optional_teacher{
+      .role = "teacher", .trainable = false, .optional = true};
+  add_method<KnowledgeDistillationMethod, KnowledgeDistillationConfig>(
+      methods, "knowledge_distillation.kd.KDMethod", "kd",
+      "Regression on a teacher's sampling trajectories.")
+      .roles = {{"student"}, optional_teacher};
+  add_method<CausalKnowledgeDistillationMethod, CausalKnowledgeDistillationConfig>(
+      methods, "knowledge_distillation.kd.KDCausalMethod", "kd_causal",
+      "Regression on a teacher's trajectories, one noise level per block of frames.")
+      .roles = {causal_student, optional_teacher};
 }
 
 void add_methods(MethodRegistry& methods) {
-  add_method<FineTuneMethod, FineTuneConfig>(methods, "fine_tuning.finetune.FineTuneMethod",
-                                             "fine_tune",
-                                             "Supervised fine-tuning by flow matching.");
-  add_method<DiffusionForcingSftMethod, DiffusionForcingConfig>(
-      methods, "fine_tuning.dfsft.DiffusionForcingSFTMethod", "diffusion_forcing_sft",
-      "Fine-tuning with a noise level of its own for each block of frames.");
-  add_method<TeacherForcingSftMethod, DiffusionForcingConfig>(
-      methods, "fine_tuning.tfsft.TeacherForcingSFTMethod", "teacher_forcing_sft",
-      "Fine-tuning in which each block of frames sees the clean frames before it.");
-  add_method<Dmd2Method, Dmd2Config>(methods, "distribution_matching.dmd2.DMD2Method", "dmd2",
-                                     "Distribution-matching distillation into a few steps.",
-                                     {kDistillationHealth});
-  add_method<SelfForcingMethod, SelfForcingConfig>(
-      methods, "distribution_matching.self_forcing.SelfForcingMethod", "self_forcing",
-      "DMD2 of a causal student along its own rollouts.", {kDistillationHealth});
-  add_method<CausalConsistencyDistillationMethod, CausalConsistencyConfig>(
-      methods, "consistency_model.causal_cd.CausalConsistencyDistillationMethod", "causal_cd",
-      "Consistency distillation of a causal student from clean context.");
-  add_method<KnowledgeDistillationMethod, KnowledgeDistillationConfig>(
-      methods, "knowledge_distillation.kd.KDMethod", "kd",
-      "Regression on a teacher's sampling trajectories.");
-  add_method<CausalKnowledgeDistillationMethod, CausalKnowledgeDistillationConfig>(
-      methods, "knowledge_distillation.kd.KDCausalMethod", "kd_causal",
-      "Regression on a teacher's trajectories, one noise level per block of frames.");
+  add_fine_tuning(methods);
+  add_distillation(methods);
   add_planned_methods(methods);
 }
 

@@ -164,10 +164,21 @@ std::string schema_text(const AnySchema& schema) {
   return text;
 }
 
+/// `student` (trained, causal), `teacher` (frozen)
+std::string roles_text(const std::vector<config::RoleRequirement>& roles) {
+  std::vector<std::string> texts;
+  for (const config::RoleRequirement& role : roles) {
+    texts.push_back(fmt::format("`{}` ({}{}{})", role.role, role.trainable ? "trained" : "frozen",
+                                role.causal ? ", causal" : "", role.optional ? ", optional" : ""));
+  }
+  return fmt::format("{}", fmt::join(texts, ", "));
+}
+
 std::string target_text(const Target& target) {
   std::string text = fmt::format("{} {}\n  {}\n  also: {}\n", target.kind, target.name, target.doc,
                                  fmt::join(target.aliases, ", "));
   if (!target.planned.empty()) return text + fmt::format("  {}\n", target.planned);
+  if (!target.roles.empty()) text += fmt::format("  roles: {}\n", roles_text(target.roles));
   text += schema_text(*target.schema);
   for (const Section& section : nested_sections(*target.schema))
     text += fmt::format("  {}:\n{}", section.path, schema_text(*section.schema));
@@ -188,6 +199,7 @@ std::string targets_markdown(const TargetTable& table, const std::string& title)
       text += fmt::format("{}`{}`", i == 1 ? ", also " : ", ", target->aliases[i]);
     }
     text += ".";
+    if (!target->roles.empty()) text += fmt::format(" Roles: {}.", roles_text(target->roles));
     if (!target->default_callbacks.empty()) {
       text += fmt::format(
           " Its runs have the callback `{}` with its defaults, unless the config sets it.",

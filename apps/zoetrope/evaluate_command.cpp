@@ -42,7 +42,7 @@ struct Options {
   std::string output;
 };
 
-/// Scores in thirds of what was sampled say how errors grow; `training_frames` sets their length.
+/// Mean trajectory errors of every `segment_frames` frames say how they grow.
 nlohmann::json describe(const ShapesScores& scores, int64_t segment_frames) {
   nlohmann::json json = {{"num_videos", scores.num_videos},
                          {"color_accuracy", scores.color_accuracy},

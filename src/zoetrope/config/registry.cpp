@@ -109,7 +109,7 @@ void TargetTable::add_planned(Target target, const std::vector<std::string>& key
   add_target(std::move(target));
 }
 
-const Target& TargetTable::add_target(Target target) {
+Target& TargetTable::add_target(Target target) {
   std::vector<std::string> names = target.aliases;
   names.push_back(target.name);
   for (const std::string& name : names) {

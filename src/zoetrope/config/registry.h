@@ -14,6 +14,14 @@
 
 namespace zoetrope::config {
 
+/// A role that a method works with, and what its model must be.
+struct RoleRequirement {
+  std::string role;
+  bool trainable = true;
+  bool causal = false;  ///< otherwise any model
+  bool optional = false;
+};
+
 /// One `_target_` as config code sees it.
 struct Target {
   std::string kind = {};  ///< `model`, `method`, `callback`, `tracker`, `pipeline`
@@ -24,6 +32,12 @@ struct Target {
   std::string planned = {};  ///< why it cannot be used yet; empty for a target that exists
   /// Callbacks that a run of this method has without asking, by their short names.
   std::vector<std::string> default_callbacks = {};
+  /// Roles of a method, the student first.
+  std::vector<RoleRequirement> roles = {};
+  bool causal = false;  ///< a model that predicts block by block
+
+  /// Such as `DMD2Method`.
+  std::string class_name() const { return name.substr(name.rfind('.') + 1); }
 };
 
 /// A component as the config gave it: which target, and its typed config struct.
@@ -59,7 +73,7 @@ class TargetTable {
   void add_planned(Target target, const std::vector<std::string>& keys = {});
 
  protected:
-  const Target& add_target(Target target);
+  Target& add_target(Target target);
 
  private:
   std::string kind_;
@@ -73,15 +87,16 @@ class Registry : public TargetTable {
  public:
   using TargetTable::TargetTable;
 
-  /// Registers `Impl`, which must have `Impl(const Config&, Deps...)`.
+  /// Registers `Impl`, which must have `Impl(const Config&, Deps...)`. What is special about its
+  /// target can be added to the result.
   template <class Impl, class Config>
-  void add(std::string name, std::vector<std::string> aliases, std::string doc,
-           std::vector<std::string> default_callbacks = {}) {
-    const Target& target = add_target({kind(), std::move(name), std::move(aliases), std::move(doc),
-                                       &schema_of<Config>(), "", std::move(default_callbacks)});
+  Target& add(std::string name, std::vector<std::string> aliases, std::string doc) {
+    Target& target = add_target(
+        {kind(), std::move(name), std::move(aliases), std::move(doc), &schema_of<Config>()});
     factories_[&target] = [](const Component& component, Deps... deps) -> std::unique_ptr<Base> {
       return std::make_unique<Impl>(component.as<Config>(), std::forward<Deps>(deps)...);
     };
+    return target;
   }
 
   std::unique_ptr<Base> make(const Component& component, Deps... deps) const {

@@ -73,6 +73,43 @@ void add_default_callbacks(RunConfig& run, const TargetTable& table, Issues& iss
   }
 }
 
+bool is_trainable(const Component& model) {
+  const Node* trainable = TargetTable::write(model).find("trainable");
+  return trainable == nullptr || trainable->text() == "true";
+}
+
+/// What the method asks of its roles, as far as the config tells.
+void check_roles(const RunConfig& run, const Node& models, Issues& issues) {
+  if (run.method.target == nullptr || !models.is_map()) return;
+  const std::string method = run.method.target->class_name();
+  for (const config::RoleRequirement& requirement : run.method.target->roles) {
+    const auto found = std::find_if(run.models.begin(), run.models.end(), [&](const auto& model) {
+      return model.first == requirement.role;
+    });
+    if (found == run.models.end()) {
+      if (requirement.optional || requirement.role == "student") continue;  // the latter is known
+      refuse(models, {issues, "models"},
+             fmt::format("must have the role '{}', which {} needs, but has none of that name",
+                         requirement.role, method));
+      continue;
+    }
+    if (found->second.target == nullptr) continue;
+    const ReadContext context{issues, child_path("models", requirement.role)};
+    const Node& model = *models.find(requirement.role);
+    if (is_trainable(found->second) != requirement.trainable) {
+      refuse(model, context,
+             fmt::format("must have trainable: {} for {}, but has {}", requirement.trainable,
+                         method, !requirement.trainable));
+    }
+    if (requirement.causal && !found->second.target->causal) {
+      refuse(model, context,
+             fmt::format("must be a causal model for {}, but {} is bidirectional; use a model such "
+                         "as WanCausalModel",
+                         method, found->second.target->class_name()));
+    }
+  }
+}
+
 PipelineConfig read_pipeline(const Node& node, Issues& issues) {
   PipelineConfig pipeline;
   const ReadContext context{issues, "pipeline"};
@@ -147,6 +184,7 @@ RunConfig read_run_config(const Node& document, const TargetTables& tables, Issu
     config::schema_of<TrainingConfig>().read(sections.training, &run.training,
                                              {issues, "training"});
   }
+  check_roles(run, sections.models, issues);
   run.callbacks = read_callbacks(sections.callbacks, tables.callbacks, issues);
   add_default_callbacks(run, tables.callbacks, issues);
   run.pipeline = read_pipeline(sections.pipeline, issues);

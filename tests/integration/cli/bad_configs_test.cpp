@@ -57,6 +57,16 @@ class BadConfigs : public ::testing::Test {
   test::TemporaryFolder folder_;
 };
 
+TEST_F(BadConfigs, roles_that_a_method_cannot_use) {
+  const std::string method = "fine_tuning.finetune.FineTuneMethod";
+  EXPECT_THAT(only_fault(write(method, "fine_tuning.tfsft.TeacherForcingSFTMethod")),
+              HasSubstr("models.student: must be a causal model for TeacherForcingSFTMethod, but "
+                        "WanModel is bidirectional"));
+  EXPECT_THAT(
+      only_fault(write("    init_from: Org/Name", "    init_from: Org/Name\n    trainable: false")),
+      HasSubstr("models.student: must have trainable: true for FineTuneMethod, but has false"));
+}
+
 TEST_F(BadConfigs, a_good_one_passes) {
   const std::string path = write("", "");
   const test::CommandResult result = test::run_zoetrope({"validate", path});

@@ -14,6 +14,7 @@
 namespace zoetrope {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -45,10 +46,8 @@ class PlainTable : public config::TargetTable {
  public:
   using TargetTable::TargetTable;
   template <class Config>
-  void add(const std::string& name, const std::string& alias,
-           const std::vector<std::string>& default_callbacks = {}) {
-    add_target(
-        {kind(), name, {alias}, "For tests.", &config::schema_of<Config>(), "", default_callbacks});
+  config::Target& add(const std::string& name, const std::string& alias) {
+    return add_target({kind(), name, {alias}, "For tests.", &config::schema_of<Config>()});
   }
 };
 
@@ -57,7 +56,13 @@ class RunConfigTest : public ::testing::Test {
   RunConfigTest() {
     models_.add<PlainModelConfig>("package.models.PlainModel", "plain");
     methods_.add<PlainMethodConfig>("package.methods.PlainMethod", "plain");
-    methods_.add<PlainMethodConfig>("package.methods.ClippedMethod", "clipped", {"grad_clip"});
+    methods_.add<PlainMethodConfig>("package.methods.ClippedMethod", "clipped")
+        .default_callbacks = {"grad_clip"};
+    models_.add<PlainModelConfig>("package.models.CausalModel", "causal").causal = true;
+    methods_.add<PlainMethodConfig>("package.methods.DistillMethod", "distill").roles = {
+        {.role = "student", .causal = true},
+        {.role = "teacher", .trainable = false},
+        {.role = "helper", .optional = true}};
     callbacks_.add<ClipConfig>("package.callbacks.Clip", "grad_clip");
   }
 
@@ -115,6 +120,26 @@ TEST_F(RunConfigTest, fills_defaults_of_the_reference) {
   EXPECT_FALSE(run.pipeline.flow_shift.has_value());
   EXPECT_EQ(run.models[0].first, "student");
   EXPECT_EQ(run.models[0].second.as<PlainModelConfig>().init_from, "Org/Name");
+}
+
+TEST_F(RunConfigTest, checks_the_methods_roles_before_anything_is_loaded) {
+  const std::vector<std::string> distill = {"--method._target_=distill"};
+  EXPECT_THAT(
+      faults(kSmallest, distill),
+      ElementsAre(HasSubstr("models: must have the role 'teacher', which DistillMethod needs"),
+                  AllOf(HasSubstr("f:3"), HasSubstr("models.student: must be a causal model for "
+                                                    "DistillMethod, but PlainModel is "
+                                                    "bidirectional"))));
+  std::vector<std::string> roles = distill;
+  for (const char* role : {"models.student._target_=causal", "models.teacher._target_=plain",
+                           "models.teacher.init_from=Org/Teacher"}) {
+    roles.push_back(std::string("--") + role);
+  }
+  EXPECT_THAT(faults(kSmallest, roles),
+              ElementsAre(HasSubstr("models.teacher: must have trainable: false for "
+                                    "DistillMethod, but has true")));
+  roles.emplace_back("--models.teacher.trainable=false");
+  EXPECT_THAT(faults(kSmallest, roles), IsEmpty());
 }
 
 TEST_F(RunConfigTest, adds_the_methods_default_callbacks_unless_they_are_given) {
