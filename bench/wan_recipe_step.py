@@ -4,9 +4,10 @@
     python bench/wan_recipe_step.py --zoetrope build/release/bin/zoetrope --folder DIR [RECIPE ...]
 
 Writes DIR/model (`zoetrope init wan2.1-t2v-1.3b`, once) and DIR/data (9 frames of 64x64 pixels, 512 text tokens), trains
-each recipe for one step on one device, and prints its step time, the CPU time of the whole run and its peak memory. So that it fits into
-12 GiB, trained roles train adapters of rank 16 on the network in bf16, and every role is of 1.3B. The student has its turn
-in the one step; guidance is against zero text, since the random pipeline has no text encoder; there is no validation.
+each recipe for one step on one device, and prints its step time, the CPU time of the whole run and its peak memory. So
+that it fits into 12 GiB, trained roles train adapters of rank 16 on the network in bf16, and every role is of 1.3B. The
+student has its turn in the one step; guidance is against zero text, since the random pipeline has no text encoder; there
+is no validation.
 Needs the Python environment of tools/reference.
 """
 
@@ -22,7 +23,7 @@ import pyarrow.parquet as pq
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-RECIPES = ["lora", "dfsft", "consistency", "dmd2", "self_forcing"]
+RECIPES = ["lora", "dfsft", "dmd2", "self_forcing"]
 NUM_LATENT_FRAMES, LATENT_SIZE, PIXELS_A_LATENT = 3, 8, 8
 TEXT_TOKENS, TEXT_DIM = 512, 4096
 ADAPTERS = {"enable": True, "rank": 16, "target_modules": ["to_q", "to_k", "to_v", "to_out"]}
