@@ -128,6 +128,17 @@ TEST_F(CausalConsistency, NamesMissingWronglyTrainableAndBidirectionalRoles) {
                 roles.add("teacher", std::make_unique<FakeModel>(random_, false));
               }),
               HasSubstr("models.teacher: consistency distillation needs a causal model"));
+  class Adapted : public FakeCausalModel {
+   public:
+    using FakeCausalModel::FakeCausalModel;
+    bool exports_adapters() const override { return true; }
+  };
+  EXPECT_THAT(error_with([&](RoleModels& roles) {
+                roles.add("student", std::make_unique<Adapted>(random_, 2));
+                roles.add("teacher", causal(false));
+                roles.add("ema", causal(false));
+              }),
+              HasSubstr("models.student.lora: must be off for consistency distillation"));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include "zoetrope/base/error.h"
 #include "zoetrope/methods/requirements.h"
 
 namespace zoetrope {
@@ -38,6 +39,12 @@ CausalConsistencyDistillationMethod::CausalConsistencyDistillationMethod(
       schedule_(make_self_forcing_schedule(
           context().flow_shift, student().noise_schedule().device(), config.discrete_cd_N)) {
   require_positive_learning_rate(context().optimizer, kMethod);
+  if (student().exports_adapters()) {
+    fail<ConfigError>(
+        "models.student.lora: must be off for {}, which averages the whole network, but the "
+        "student trains adapters",
+        kMethod);
+  }
   average_.load_state_dict(averaged_.parameters().tensors());
 }
 
