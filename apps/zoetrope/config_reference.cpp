@@ -167,6 +167,7 @@ std::string schema_text(const AnySchema& schema) {
 /// `student` (trained, causal), `teacher` (frozen)
 std::string roles_text(const std::vector<config::RoleRequirement>& roles) {
   std::vector<std::string> texts;
+  texts.reserve(roles.size());
   for (const config::RoleRequirement& role : roles) {
     texts.push_back(fmt::format("`{}` ({}{}{})", role.role, role.trainable ? "trained" : "frozen",
                                 role.causal ? ", causal" : "", role.optional ? ", optional" : ""));

@@ -70,6 +70,7 @@ void evaluate(const Options& options) {
   const ShapesWorld world(video.num_height, video.num_width);
   const std::vector<ShapesSubject> subjects = all_shapes_subjects();
   std::vector<std::string> captions;
+  captions.reserve(subjects.size());
   for (const ShapesSubject& subject : subjects) captions.push_back(subject.caption());
   ModelSampler sampler(options.sampler);
   sampler.prepare_prompts(captions);
