@@ -33,7 +33,7 @@ FewStepSampler::FewStepSampler(FewStepRollout rollout, FreshNoise fresh_noise)
 
 at::Tensor FewStepSampler::step(const at::Tensor& velocity, int64_t i, const at::Tensor& sample) {
   const at::Tensor& timestep = rollout_.timesteps.at(static_cast<size_t>(i));
-  const at::Tensor clean =
+  at::Tensor clean =
       velocity_to_clean(velocity.to(at::kFloat), sample, rollout_.schedule.sigma_at(timestep));
   if (i + 1 == num_steps()) return clean;
   const at::Tensor& next_timestep = rollout_.timesteps[static_cast<size_t>(i) + 1];

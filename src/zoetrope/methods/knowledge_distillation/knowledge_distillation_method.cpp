@@ -60,6 +60,7 @@ std::vector<int64_t> entries_of(const std::vector<int64_t>& t_list,
 
 std::string join_paths(const std::vector<DataSource>& sources) {
   std::vector<std::string> paths;
+  paths.reserve(sources.size());
   for (const DataSource& source : sources) paths.push_back(source.path);
   return fmt::format("{}", fmt::join(paths, ","));
 }
