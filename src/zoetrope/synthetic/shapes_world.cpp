@@ -99,16 +99,19 @@ std::vector<Point> ShapesWorld::path(Point start, Point velocity, int64_t num_fr
 std::vector<float> ShapesWorld::coverage(size_t shape, Point center) const {
   std::vector<float> coverage;
   coverage.reserve(static_cast<size_t>(height_ * width_));
-  constexpr int kNumSubpixels = kSubpixels * kSubpixels;
+  constexpr float kShare = 1.0F / (kSubpixels * kSubpixels);
+  const auto offset = [](int part) { return (part + 0.5) / kSubpixels; };
   for (int64_t y = 0; y < height_; ++y) {
     for (int64_t x = 0; x < width_; ++x) {
-      int num_covered = 0;
-      for (int part = 0; part < kNumSubpixels; ++part) {
-        const double dx = static_cast<double>(x) + (part % kSubpixels + 0.5) / kSubpixels;
-        const double dy = static_cast<double>(y) + (part / kSubpixels + 0.5) / kSubpixels;
-        num_covered += covers(shape, dx - center.x, dy - center.y, radius_) ? 1 : 0;
+      float covered = 0.0F;
+      for (int row = 0; row < kSubpixels; ++row) {
+        for (int column = 0; column < kSubpixels; ++column) {
+          const double dx = static_cast<double>(x) + offset(column) - center.x;
+          const double dy = static_cast<double>(y) + offset(row) - center.y;
+          if (covers(shape, dx, dy, radius_)) covered += kShare;
+        }
       }
-      coverage.push_back(static_cast<float>(num_covered) / kNumSubpixels);
+      coverage.push_back(covered);
     }
   }
   return coverage;
@@ -123,8 +126,8 @@ std::vector<media::Frame> ShapesWorld::render(const ShapesSubject& subject,
     const std::vector<float> covered = coverage(subject.shape, center);
     for (size_t pixel = 0; pixel < covered.size(); ++pixel) {
       for (size_t channel = 0; channel < 3; ++channel) {
-        const float level =
-            covered[pixel] * color[channel] + (1.0F - covered[pixel]) * kShapesGround;
+        const float level = std::lerp(static_cast<float>(kShapesGround),
+                                      static_cast<float>(color[channel]), covered[pixel]);
         frame.rgb[pixel * 3 + channel] = static_cast<uint8_t>(std::lround(level));
       }
     }

@@ -105,6 +105,7 @@ std::string reference_fault(const std::vector<Stage>& stages, size_t index, cons
   });
   if (found == stages.end()) {
     std::vector<std::string> names;
+    names.reserve(stages.size());
     for (const Stage& stage : stages) names.push_back(stage.name);
     return fmt::format("must name an earlier stage, but there is no stage '{}'{}", reference->stage,
                        did_you_mean(reference->stage, names));

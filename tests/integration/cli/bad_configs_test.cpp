@@ -12,7 +12,6 @@ namespace zoetrope {
 namespace {
 
 using ::testing::HasSubstr;
-using ::testing::Not;
 
 constexpr const char* kGood = R"(models:
   student:

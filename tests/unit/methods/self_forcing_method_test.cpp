@@ -14,7 +14,6 @@ namespace {
 
 using test::FakeCausalModel;
 using test::FakeModel;
-using ::testing::Each;
 using ::testing::HasSubstr;
 
 constexpr int64_t kFramesPerBlock = 2;

@@ -60,10 +60,13 @@ TEST(ShapesWorld, ShapesHaveTheSameAreaAndTheirCentreOfMass) {
     double area = 0.0;
     double x = 0.0;
     double y = 0.0;
-    for (size_t pixel = 0; pixel < coverage.size(); ++pixel) {
-      area += coverage[pixel];
-      x += coverage[pixel] * (static_cast<double>(pixel % 48) + 0.5);
-      y += coverage[pixel] * (static_cast<double>(pixel / 48) + 0.5);
+    for (int row = 0; row < 48; ++row) {
+      for (int column = 0; column < 48; ++column) {
+        const double covered = coverage[static_cast<size_t>(row * 48 + column)];
+        area += covered;
+        x += covered * (column + 0.5);
+        y += covered * (row + 0.5);
+      }
     }
     EXPECT_NEAR(area, 14.0 * 14.0, 3.0) << kShapeNames[shape];
     EXPECT_NEAR(x / area, 20.3, 0.06) << kShapeNames[shape];

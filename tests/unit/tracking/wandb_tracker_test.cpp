@@ -20,8 +20,6 @@ namespace fs = std::filesystem;
 using test::TemporaryFolder;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
-using ::testing::Not;
 using Clock = std::chrono::steady_clock;
 
 constexpr const char* kStart =
