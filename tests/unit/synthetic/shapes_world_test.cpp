@@ -60,12 +60,12 @@ TEST(ShapesWorld, ShapesHaveTheSameAreaAndTheirCentreOfMass) {
     double area = 0.0;
     double x = 0.0;
     double y = 0.0;
-    for (int row = 0; row < 48; ++row) {
-      for (int column = 0; column < 48; ++column) {
-        const double covered = coverage[static_cast<size_t>(row * 48 + column)];
+    for (size_t row = 0; row < 48; ++row) {
+      for (size_t column = 0; column < 48; ++column) {
+        const double covered = coverage[row * 48 + column];
         area += covered;
-        x += covered * (column + 0.5);
-        y += covered * (row + 0.5);
+        x += covered * (static_cast<double>(column) + 0.5);
+        y += covered * (static_cast<double>(row) + 0.5);
       }
     }
     EXPECT_NEAR(area, 14.0 * 14.0, 3.0) << kShapeNames[shape];
