@@ -25,7 +25,7 @@ SIZE = ["--height", "48", "--width", "48", "--flow-shift", "3", "--training-fram
 FEW_STEPS = ["--steps", "1000,750,500,250", "--warp"]
 WINDOW = ["--frames-per-block", "3", "--local-attn-size", "6"]
 TRAINED = ["--num-frames", "33"]  # the training length
-LONG = ["--num-frames", "97"]  # three times as many latent frames: 25 of 27
+LONG = ["--num-frames", "97"]  # three times the training length
 
 # run -> config, and the run that each role starts from
 RUNS = {
@@ -42,6 +42,7 @@ RUNS = {
     "self_forcing_from_teacher": ("self_forcing", {"student": "teacher", "teacher": "teacher", "critic": "teacher"}),
 }
 CAUSAL_FEW_STEPS = ["--pipeline", "wan-causal-dmd", *FEW_STEPS, *WINDOW]
+TRANSITIONS = {"kd": ["--transition", "ode"]}  # it has learned the teacher's flow
 # measurement -> what the table calls it, the run, and how it is sampled
 MEASUREMENTS = {
     "teacher": ("SFT teacher, 50 steps, guidance 2", "teacher", [*TRAINED, "--guidance-scale", "2"]),
@@ -54,7 +55,8 @@ MEASUREMENTS = {
                    [*LONG, "--pipeline", "wan-causal", *WINDOW, "--guidance-scale", "2"]),
     "dfsft_4_steps_long": ("DFSFT, streaming, 4 steps a block", "dfsft",
                            [*LONG, "--pipeline", "wan-causal", *WINDOW, "--steps", "4", "--guidance-scale", "1"]),
-    **{f"{run}_long": (f"{title}, 4 steps a block", run, [*LONG, *CAUSAL_FEW_STEPS]) for run, title in {
+    **{f"{run}_long": (f"{title}, 4 steps a block", run, [*LONG, *CAUSAL_FEW_STEPS, *TRANSITIONS.get(run, [])])
+       for run, title in {
         "consistency": "Consistency",
         "kd": "KD",
         "self_forcing_from_dfsft": "Self-Forcing from DFSFT",

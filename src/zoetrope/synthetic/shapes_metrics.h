@@ -31,7 +31,7 @@ ShapesObservation observe_shapes(const ShapesWorld& world, const std::vector<med
 
 /// Distance in pixels between the observed centre and where physics puts it, for each frame, from
 /// the observed start and direction on. Where no shape is seen, and in all frames of a video
-/// without a direction, it is a quarter of the frame's diagonal, about what guessing gives.
+/// without a direction, it is a quarter of the frame's diagonal.
 std::vector<double> trajectory_errors(const ShapesWorld& world,
                                       const ShapesObservation& observation);
 
