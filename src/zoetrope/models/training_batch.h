@@ -1,6 +1,5 @@
 // A batch as the methods see it: latents normalised, noise and timesteps drawn, conditions on the
-// device. Legend: B batch, T latent frames, C latent channels, H, W latent height and width, L text
-// tokens, D text width.
+// device. Legend: B batch, T latent frames, C latent channels, H, W latent height and width.
 #pragma once
 
 #include <string>
@@ -8,15 +7,9 @@
 
 #include <ATen/core/Tensor.h>
 
-namespace zoetrope {
+#include "zoetrope/networks/conditioning.h"
 
-/// What the network is conditioned on. Undefined members are absent.
-struct Conditioning {
-  at::Tensor text_embedding_BLD;  ///< compute dtype, zero-padded to the text length; padding is
-                                  ///< attended to
-  at::Tensor
-      text_attention_mask_BL;  ///< 1 for text, 0 for padding; stored with the data, unused by Wan
-};
+namespace zoetrope {
 
 /// Everything is on the model's device; latents, noise and timesteps are fp32.
 struct TrainingBatch {
