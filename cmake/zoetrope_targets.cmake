@@ -15,6 +15,14 @@ function(use_precompiled_headers target)
   endif()
 endfunction()
 
+# Compiles several files of a folder as one: LibTorch's headers take longer than our code. Not for clang-tidy, which
+# wants each file.
+function(use_unity_build target)
+  if(ZOETROPE_UNITY_BUILD)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 4)
+  endif()
+endfunction()
+
 # zoetrope_library(name [TORCH] [DEPS ...]): every .cpp of the calling folder and below; x_cuda.cpp / x_stub.cpp
 # pairs hold what needs CUDA, and one of each pair is compiled.
 function(zoetrope_library name)
@@ -36,6 +44,7 @@ function(zoetrope_library name)
     target_link_libraries(zoetrope_${name} PUBLIC zoetrope::torch)
     use_precompiled_headers(zoetrope_${name})
   endif()
+  use_unity_build(zoetrope_${name})
 endfunction()
 
 # zoetrope_test(name LABEL label [TORCH] [DEPS ...]): one test program from the .cpp files of tests/<label>/<name>.

@@ -8,18 +8,17 @@ namespace zoetrope {
 namespace {
 
 using Entries = std::map<std::string, DcpEntry>;
-const std::string kModule = "torch.distributed.checkpoint.metadata.";
 
 PickleGlobals metadata_globals() {
   PickleGlobals names = {
-      kModule + "Metadata",
-      kModule + "TensorStorageMetadata",
-      kModule + "BytesStorageMetadata",
-      kModule + "ChunkStorageMetadata",
-      kModule + "TensorProperties",
-      kModule + "_MEM_FORMAT_ENCODING",
-      kModule + "MetadataIndex",
-      kModule + "StorageMeta",
+      kDcpModule + "Metadata",
+      kDcpModule + "TensorStorageMetadata",
+      kDcpModule + "BytesStorageMetadata",
+      kDcpModule + "ChunkStorageMetadata",
+      kDcpModule + "TensorProperties",
+      kDcpModule + "_MEM_FORMAT_ENCODING",
+      kDcpModule + "MetadataIndex",
+      kDcpModule + "StorageMeta",
       "torch.distributed.checkpoint.filesystem._StorageInfo",
       "torch.Size",
       "torch.serialization._get_layout",
@@ -53,14 +52,14 @@ using Location = std::pair<std::string, std::vector<int64_t>>;
 DcpEntry parse_entry(const PickleValue& value) {
   DcpEntry entry;
   const PickleObject& object = value.as_object();
-  if (object.type == kModule + "BytesStorageMetadata") {
+  if (object.type == kDcpModule + "BytesStorageMetadata") {
     entry.chunks.emplace_back();
     return entry;
   }
-  const PickleValue& state = value.as_object_of(kModule + "TensorStorageMetadata").state;
+  const PickleValue& state = value.as_object_of(kDcpModule + "TensorStorageMetadata").state;
   entry.is_tensor = true;
   const auto& properties =
-      state.at("properties").as_object_of(kModule + "TensorProperties").state.as_elements();
+      state.at("properties").as_object_of(kDcpModule + "TensorProperties").state.as_elements();
   if (properties.empty()) fail<CheckpointError>("tensor properties must begin with a type");
   const auto dtype = parse_torch_dtype(properties.front().as_global());
   if (!dtype)
@@ -69,7 +68,7 @@ DcpEntry parse_entry(const PickleValue& value) {
   entry.dtype = *dtype;
   entry.shape = sizes_of(state.at("size"));
   for (const PickleValue& chunk : state.at("chunks").as_elements()) {
-    const PickleValue& fields = chunk.as_object_of(kModule + "ChunkStorageMetadata").state;
+    const PickleValue& fields = chunk.as_object_of(kDcpModule + "ChunkStorageMetadata").state;
     DcpChunk parsed;
     parsed.box = {sizes_of(fields.at("offsets")), sizes_of(fields.at("sizes"))};
     entry.chunks.push_back(std::move(parsed));
@@ -91,7 +90,7 @@ Entries parse_entries(const PickleValue& state_dict) {
 }
 
 Location location_of(const PickleValue& index) {
-  const PickleValue& fields = index.as_object_of(kModule + "MetadataIndex").state;
+  const PickleValue& fields = index.as_object_of(kDcpModule + "MetadataIndex").state;
   const PickleValue* offset = fields.find("offset");
   Location location{fields.at("fqn").as_string(), {}};
   if (offset != nullptr && !offset->is_none()) location.second = sizes_of(*offset);
@@ -163,7 +162,7 @@ std::map<std::string, DcpEntry> parse_dcp_metadata(std::string_view bytes,
                                                    const std::string& where) {
   const PickleValue metadata = read_pickle(bytes, where, metadata_globals());
   try {
-    const PickleValue& state = metadata.as_object_of(kModule + "Metadata").state;
+    const PickleValue& state = metadata.as_object_of(kDcpModule + "Metadata").state;
     Entries entries = parse_entries(state.at("state_dict_metadata"));
     place_chunks(entries, state.at("storage_data"));
     place_paths(entries, state.find("planner_data"));

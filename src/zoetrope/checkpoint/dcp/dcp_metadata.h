@@ -9,6 +9,9 @@
 
 namespace zoetrope {
 
+/// The Python module whose classes a `.metadata` file holds, with the dot.
+inline const std::string kDcpModule = "torch.distributed.checkpoint.metadata.";
+
 /// Throws CheckpointError, beginning with `where`, when the bytes are damaged, are not the pickle
 /// of a Metadata object, or need what we do not have (such as compressed items).
 std::map<std::string, DcpEntry> parse_dcp_metadata(std::string_view bytes,

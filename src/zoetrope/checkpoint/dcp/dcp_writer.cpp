@@ -6,6 +6,7 @@
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/file.h"
+#include "zoetrope/checkpoint/dcp/dcp_metadata.h"
 #include "zoetrope/checkpoint/pickle/writer.h"
 #include "zoetrope/checkpoint/torch_archive/storage_types.h"
 #include "zoetrope/checkpoint/torch_archive/torch_archive.h"
@@ -14,8 +15,7 @@
 namespace zoetrope {
 namespace {
 
-using Entries = std::vector<std::pair<PickleValue, PickleValue>>;
-const std::string kModule = "torch.distributed.checkpoint.metadata.";
+using PickleEntries = std::vector<std::pair<PickleValue, PickleValue>>;
 
 DcpRecord record_of(const DcpItem& item) {
   DcpRecord record;
@@ -46,7 +46,7 @@ PickleValue size_of(const std::vector<int64_t>& sizes) {
 // An object whose fields are in its dict.
 PickleValue instance(const std::string& type, const std::vector<std::string>& names,
                      std::vector<PickleValue> values) {
-  Entries fields;
+  PickleEntries fields;
   for (size_t i = 0; i < names.size(); ++i)
     fields.emplace_back(PickleValue::string(names[i]), std::move(values[i]));
   return PickleValue::instance(type, PickleValue::dict(std::move(fields)));
@@ -67,16 +67,16 @@ PickleValue properties_of(const DcpRecord& record) {
       PickleValue::call("torch.serialization._get_layout", {PickleValue::string("torch.strided")});
   constexpr int64_t kContiguous = 0;
   const PickleValue memory_format =
-      PickleValue::call(kModule + "_MEM_FORMAT_ENCODING", {PickleValue::integer(kContiguous)});
+      PickleValue::call(kDcpModule + "_MEM_FORMAT_ENCODING", {PickleValue::integer(kContiguous)});
   return PickleValue::instance(
-      kModule + "TensorProperties",
+      kDcpModule + "TensorProperties",
       PickleValue::tuple({PickleValue::global(torch_dtype_name(record.dtype)), layout,
                           PickleValue::boolean(false), memory_format, PickleValue::boolean(false),
                           PickleValue::int_tuple(contiguous_strides(record.box.sizes))}));
 }
 
 PickleValue chunk_of(const DcpBox& box) {
-  return instance(kModule + "ChunkStorageMetadata", {"offsets", "sizes"},
+  return instance(kDcpModule + "ChunkStorageMetadata", {"offsets", "sizes"},
                   {size_of(box.offsets), size_of(box.sizes)});
 }
 
@@ -99,7 +99,7 @@ struct KeyRecords {
 
   PickleValue metadata() const {
     const DcpRecord& first = *records.front();
-    if (!first.is_tensor) return PickleValue::instance(kModule + "BytesStorageMetadata", {});
+    if (!first.is_tensor) return PickleValue::instance(kDcpModule + "BytesStorageMetadata", {});
     std::vector<PickleValue> chunks;
     std::vector<DcpBox> boxes;
     for (const DcpRecord* record : records) {
@@ -111,7 +111,7 @@ struct KeyRecords {
     } catch (const CheckpointError& error) {
       fail<CheckpointError>("key '{}': {}", first.key, error.what());
     }
-    return instance(kModule + "TensorStorageMetadata", {"properties", "size", "chunks"},
+    return instance(kDcpModule + "TensorStorageMetadata", {"properties", "size", "chunks"},
                     {properties_of(first), size_of(first.shape), PickleValue::list(chunks)});
   }
 };
@@ -140,18 +140,18 @@ class MetadataTables {
   }
 
   PickleValue metadata() {
-    Entries state_dict;
-    Entries planner;
+    PickleEntries state_dict;
+    PickleEntries planner;
     for (const std::string& key : order_) {
       state_dict.emplace_back(PickleValue::string(key), keys_.at(key).metadata());
       planner.emplace_back(PickleValue::string(key),
                            path_tuple(keys_.at(key).records.front()->path));
     }
     const PickleValue storage_meta =
-        instance(kModule + "StorageMeta", {"checkpoint_id", "save_id", "load_id", "modules"},
+        instance(kDcpModule + "StorageMeta", {"checkpoint_id", "save_id", "load_id", "modules"},
                  {{}, {}, {}, PickleValue::list({})});
     return instance(
-        kModule + "Metadata",
+        kDcpModule + "Metadata",
         {"state_dict_metadata", "planner_data", "storage_data", "storage_meta", "version"},
         {PickleValue::dict(std::move(state_dict)), PickleValue::dict(std::move(planner)),
          PickleValue::dict(std::move(storage_)), storage_meta, PickleValue::string("1.0.0")});
@@ -161,7 +161,7 @@ class MetadataTables {
   void add_storage(const DcpFileIndex& file, const DcpRecord& record, int64_t chunk) {
     const PickleValue offset = record.is_tensor ? size_of(record.box.offsets) : PickleValue();
     const PickleValue index = record.is_tensor ? PickleValue::integer(chunk) : PickleValue();
-    storage_.emplace_back(instance(kModule + "MetadataIndex", {"fqn", "index", "offset"},
+    storage_.emplace_back(instance(kDcpModule + "MetadataIndex", {"fqn", "index", "offset"},
                                    {PickleValue::string(record.key), index, offset}),
                           instance("torch.distributed.checkpoint.filesystem._StorageInfo",
                                    {"relative_path", "offset", "length"},
@@ -172,7 +172,7 @@ class MetadataTables {
 
   std::map<std::string, KeyRecords> keys_;
   std::vector<std::string> order_;
-  Entries storage_;
+  PickleEntries storage_;
 };
 
 }  // namespace

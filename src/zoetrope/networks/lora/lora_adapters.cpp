@@ -12,8 +12,6 @@ namespace zoetrope {
 namespace {
 
 const std::string kWeight = ".weight";
-const std::string kSuffixA = ".lora_A.weight";
-const std::string kSuffixB = ".lora_B.weight";
 
 void replace(std::string& text, const std::string& from, const std::string& to) {
   const size_t position = text.find(from);
@@ -60,8 +58,8 @@ std::vector<ParameterGroupSpec> lora_parameter_specs(const ParameterStore& base,
       const auto shape = parameter.value.sizes().vec();
       const auto layer = linear_layer({parameter.name, shape});
       if (!layer || !is_lora_target(*layer, options.target_modules)) continue;
-      group.parameters.push_back({*layer + kSuffixA, {options.rank, shape[1]}});
-      group.parameters.push_back({*layer + kSuffixB, {shape[0], options.rank}});
+      group.parameters.push_back({*layer + kLoraSuffixA, {options.rank, shape[1]}});
+      group.parameters.push_back({*layer + kLoraSuffixB, {shape[0], options.rank}});
     }
     if (!group.parameters.empty()) groups.push_back(std::move(group));
   }
@@ -81,9 +79,9 @@ LoraAdapters::LoraAdapters(const ParameterStore& base, LoraOptions options)
       parameters_(lora_parameter_specs(base, options_), trainable(base.options())) {}
 
 std::optional<LowRankParameters> LoraAdapters::find(const std::string& name) const {
-  if (!parameters_.contains(name + kSuffixA)) return std::nullopt;
-  return LowRankParameters{&parameters_.at(name + kSuffixA), &parameters_.at(name + kSuffixB),
-                           options_.scale()};
+  if (!parameters_.contains(name + kLoraSuffixA)) return std::nullopt;
+  return LowRankParameters{&parameters_.at(name + kLoraSuffixA),
+                           &parameters_.at(name + kLoraSuffixB), options_.scale()};
 }
 
 bool LoraAdapters::adapts(const std::string& group_name) const {
@@ -99,7 +97,7 @@ void LoraAdapters::expect_gradients() {
 void LoraAdapters::initialize(RandomSource& random) {
   for (const TensorSpec& spec : parameters_.specs()) {
     at::Tensor value = at::zeros(spec.shape);
-    if (spec.name.ends_with(kSuffixA)) {
+    if (spec.name.ends_with(kLoraSuffixA)) {
       const double bound = 1.0 / std::sqrt(static_cast<double>(spec.shape[1]));
       const std::string purpose = "lora.init." + spec.name;
       value = random.uniform({purpose, {}, 0}, spec.shape).mul_(2 * bound).sub_(bound);

@@ -13,6 +13,10 @@
 
 namespace zoetrope {
 
+/// What follows a layer's name in the names of its adapter's two matrices.
+inline const std::string kLoraSuffixA = ".lora_A.weight";
+inline const std::string kLoraSuffixB = ".lora_B.weight";
+
 struct LoraOptions {
   int64_t rank = 0;  ///< r, above 0
   double alpha = 0;  ///< the adapter's output is scaled by alpha / rank

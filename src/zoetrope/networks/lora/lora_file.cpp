@@ -16,14 +16,12 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-const std::string kPrefix = "transformer.";
-const std::string kSuffixA = ".lora_A.weight";
-const std::string kSuffixB = ".lora_B.weight";
+const std::string kTransformerPrefix = "transformer.";
 const std::string kMetadataKey = "lora_adapter_metadata";
 
 bool has_prefix(const SafetensorsFile& file) {
   const auto& entries = file.entries();
-  return !entries.empty() && entries.begin()->first.starts_with(kPrefix);
+  return !entries.empty() && entries.begin()->first.starts_with(kTransformerPrefix);
 }
 
 std::string without_suffix(const std::string& name, const std::string& suffix) {
@@ -35,15 +33,15 @@ int64_t common_rank(const NamedTensors& tensors, const std::string& where) {
   std::map<std::string, at::Tensor> by_name(tensors.begin(), tensors.end());
   std::optional<int64_t> rank;
   for (const auto& [name, tensor] : tensors) {
-    const bool is_a = name.ends_with(kSuffixA);
-    if (!is_a && !name.ends_with(kSuffixB)) {
+    const bool is_a = name.ends_with(kLoraSuffixA);
+    if (!is_a && !name.ends_with(kLoraSuffixB)) {
       fail<CheckpointError>(
           "{}: must hold only tensors named <layer>.lora_A.weight and <layer>.lora_B.weight, but "
           "has '{}'",
           where, name);
     }
-    const std::string partner = is_a ? without_suffix(name, kSuffixA) + kSuffixB
-                                     : without_suffix(name, kSuffixB) + kSuffixA;
+    const std::string partner = is_a ? without_suffix(name, kLoraSuffixA) + kLoraSuffixB
+                                     : without_suffix(name, kLoraSuffixB) + kLoraSuffixA;
     if (!by_name.contains(partner))
       fail<CheckpointError>("{}: must hold '{}' beside '{}', but it is missing", where, partner,
                             name);
@@ -90,15 +88,15 @@ std::optional<double> metadata_alpha(const SafetensorsFile& file, const std::str
 std::string metadata_text(const LoraWeights& adapters) {
   json layers = json::array();
   for (const auto& [name, tensor] : adapters.tensors) {
-    if (name.ends_with(kSuffixA)) layers.push_back(without_suffix(name, kSuffixA));
+    if (name.ends_with(kLoraSuffixA)) layers.push_back(without_suffix(name, kLoraSuffixA));
   }
   const double rounded = std::round(adapters.alpha);
   json alpha = adapters.alpha;
   if (rounded == adapters.alpha) alpha = static_cast<int64_t>(rounded);
-  const json metadata = {{kPrefix + "peft_type", "LORA"},
-                         {kPrefix + "r", adapters.rank},
-                         {kPrefix + "lora_alpha", alpha},
-                         {kPrefix + "target_modules", layers}};
+  const json metadata = {{kTransformerPrefix + "peft_type", "LORA"},
+                         {kTransformerPrefix + "r", adapters.rank},
+                         {kTransformerPrefix + "lora_alpha", alpha},
+                         {kTransformerPrefix + "target_modules", layers}};
   return metadata.dump(2);
 }
 
@@ -119,7 +117,7 @@ LoraWeights read_lora_file(const fs::path& file_or_folder) {
                           kLoraFileName);
   }
   const SafetensorsFile file(path);
-  const std::string prefix = has_prefix(file) ? kPrefix : "";
+  const std::string prefix = has_prefix(file) ? kTransformerPrefix : "";
   LoraWeights adapters;
   for (const auto& [name, entry] : file.entries()) {
     const std::string own = name.starts_with(prefix) ? name.substr(prefix.size()) : name;
@@ -133,7 +131,8 @@ LoraWeights read_lora_file(const fs::path& file_or_folder) {
 void write_lora_file(const fs::path& folder, const LoraWeights& adapters) {
   fs::create_directories(folder);
   NamedTensors prefixed;
-  for (const auto& [name, tensor] : adapters.tensors) prefixed.emplace_back(kPrefix + name, tensor);
+  for (const auto& [name, tensor] : adapters.tensors)
+    prefixed.emplace_back(kTransformerPrefix + name, tensor);
   write_safetensors(folder / kLoraFileName, prefixed,
                     {{"format", "pt"}, {kMetadataKey, metadata_text(adapters)}});
 }
@@ -180,8 +179,8 @@ std::vector<PendingTensor> merged_weights(const NamedTensors& base, const LoraWe
   for (const auto& [name, weight] : base) {
     PendingTensor pending{{name, weight.sizes().vec()}, dtype, {}};
     const std::string layer = name.ends_with(".weight") ? without_suffix(name, ".weight") : name;
-    auto a = unused.extract(layer + kSuffixA);
-    auto b = unused.extract(layer + kSuffixB);
+    auto a = unused.extract(layer + kLoraSuffixA);
+    auto b = unused.extract(layer + kLoraSuffixB);
     if (a.empty() || b.empty()) {
       pending.make = [weight = weight, dtype] { return weight.to(dtype); };
     } else {
