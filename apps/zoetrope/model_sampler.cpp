@@ -98,11 +98,12 @@ ModelSampler::ModelSampler(const ModelSamplerOptions& options, const std::filesy
     };
     return;
   }
-  const VelocityFunction velocity = [this](const at::Tensor& noisy_BCTHW,
+  const DenoisingNetwork velocity = [this](const at::Tensor& noisy_BCTHW,
                                            const at::Tensor& timestep_B,
-                                           const at::Tensor& text_BLD) {
+                                           const Conditioning& conditioning) {
     const at::ScalarType dtype = transformer_.parameters().options().compute_dtype;
-    return transformer_.forward({noisy_BCTHW.to(dtype), timestep_B, text_BLD.to(dtype), {}});
+    return transformer_.forward(
+        {noisy_BCTHW.to(dtype), timestep_B, conditioning.text_embedding_BLD.to(dtype), {}});
   };
   generate_ = [this, velocity](const auto& request, const auto& sink, const auto& progress) {
     return generator_.generate(velocity, request, video_, sink, progress);

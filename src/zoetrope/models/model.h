@@ -5,7 +5,6 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <optional>
 #include <string>
 
@@ -38,10 +37,6 @@ struct ModelContext {
 /// Where prepare_batch takes its latents from: the data, or zeros of the configured size (data-free
 /// methods).
 enum class LatentsSource { kData, kZeros };
-
-/// The network as inference sees it: (noisy_BCTHW, timestep_B, text_BLD) -> velocity_BCTHW.
-using DenoisingNetwork =
-    std::function<at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&)>;
 
 class ModelBase {
  public:

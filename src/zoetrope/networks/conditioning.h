@@ -3,6 +3,8 @@
 // latent height and width, F pixel frames (4 (T - 1) + 1), K keys.
 #pragma once
 
+#include <functional>
+
 #include <ATen/core/Tensor.h>
 
 namespace zoetrope {
@@ -19,6 +21,19 @@ struct Conditioning {
                                    ///< frames' normalised latents (16 channels)
   at::Tensor keyboard_BFK;         ///< one row of keys for each pixel frame, compute dtype
   at::Tensor mouse_BF2;            ///< movement of the mouse for each pixel frame, compute dtype
+
+  /// B; 0 when nothing is defined.
+  int64_t num_rows() const;
+  Conditioning to(at::ScalarType dtype) const;
 };
+
+/// The rows of `first` above those of `second`. A member that `first` lacks is taken from `second`;
+/// one row of `first` serves all of `second`.
+Conditioning concatenate_rows(const Conditioning& first, const Conditioning& second);
+
+/// A network as sampling sees it, training's own, an EMA copy or a file's: (noisy_BCTHW, timestep_B
+/// in [0, 1000], conditioning) -> velocity_BCTHW.
+using DenoisingNetwork = std::function<at::Tensor(
+    const at::Tensor& noisy_BCTHW, const at::Tensor& timestep_B, const Conditioning& conditioning)>;
 
 }  // namespace zoetrope

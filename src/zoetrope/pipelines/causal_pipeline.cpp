@@ -10,12 +10,12 @@ namespace {
 /// One clip on its way.
 class Streaming {
  public:
-  Streaming(const StreamingNetwork& network, const GuidedText& text, const StreamedClip& clip,
-            const NamedNoise& noise)
+  Streaming(const StreamingNetwork& network, const GuidedConditioning& conditions,
+            const StreamedClip& clip, const NamedNoise& noise)
       : network_(network),
         clip_(clip),
         noise_(noise),
-        guided_(text, clip.sampling.guidance_scale, clip.shape_BCTHW[0]) {}
+        guided_(conditions, clip.sampling.guidance_scale, clip.shape_BCTHW[0]) {}
 
   at::Tensor denoise(const FrameBlock& block, const SamplingProgress& progress) const {
     const std::string name = fmt::format("block{}", block.index);
@@ -24,7 +24,8 @@ class Streaming {
       return noise_(fmt::format("{}.step{}", name, step), shape);
     };
     const auto velocity = [&](const at::Tensor& rows_BCTHW, const at::Tensor& timestep_B) {
-      return network_.velocity(rows_BCTHW, timestep_B, guided_.text_BLD(), {block.first, false});
+      return network_.velocity(rows_BCTHW, timestep_B, guided_.conditioning(),
+                               {block.first, false});
     };
     const auto sampler = make_sampler(clip_.sampling, fresh_noise);
     return run_sampler(*sampler, guided_, velocity, noise_(name, shape), progress);
@@ -43,7 +44,7 @@ class Streaming {
     }
     const at::Tensor rows = guided_.rows(context);
     const at::Tensor timestep_B = at::full({rows.size(0)}, context_noise, rows.options());
-    network_.velocity(rows, timestep_B, guided_.text_BLD(), {block.first, true});
+    network_.velocity(rows, timestep_B, guided_.conditioning(), {block.first, true});
   }
 
  private:
@@ -61,11 +62,11 @@ class Streaming {
 
 }  // namespace
 
-void stream_latents(const StreamingNetwork& network, const GuidedText& text,
+void stream_latents(const StreamingNetwork& network, const GuidedConditioning& conditions,
                     const StreamedClip& clip, const NamedNoise& noise, const BlockSink& sink,
                     const SamplingProgress& progress) {
   const c10::NoGradGuard no_gradients;
-  const Streaming streaming(network, text, clip, noise);
+  const Streaming streaming(network, conditions, clip, noise);
   const std::vector<FrameBlock> blocks =
       split_into_blocks(clip.shape_BCTHW[2], network.num_frames_per_block);
   const auto num_blocks = static_cast<int64_t>(blocks.size());
@@ -78,7 +79,7 @@ void stream_latents(const StreamingNetwork& network, const GuidedText& text,
     sink(block, clean_BCTHW);
     if (block.index + 1 < num_blocks) streaming.commit(block, clean_BCTHW);
   }
-  network.start_clip();  // frees the text's keys
+  network.start_clip();  // frees the keys of the conditions
 }
 
 }  // namespace zoetrope

@@ -25,7 +25,7 @@ struct StreamedClip {
 /// `block<i>.step<k>` and of its context `block<i>.context`, so that a longer clip begins like a
 /// shorter one. `progress` counts the steps of all blocks. Throws Error as GuidedRows and the
 /// network's cache.
-void stream_latents(const StreamingNetwork& network, const GuidedText& text,
+void stream_latents(const StreamingNetwork& network, const GuidedConditioning& conditions,
                     const StreamedClip& clip, const NamedNoise& noise, const BlockSink& sink,
                     const SamplingProgress& progress = {});
 

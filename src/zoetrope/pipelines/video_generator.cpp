@@ -63,34 +63,37 @@ void VideoGenerator::prepare_prompts(const std::vector<std::string>& prompts) {
   }
 }
 
-at::Tensor VideoGenerator::text_BLD(const std::string& prompt) const {
-  return pad_text_embeddings({embeddings_.at(prompt)});
+Conditioning VideoGenerator::text_condition(const std::string& prompt) const {
+  Conditioning conditioning;
+  conditioning.text_embedding_BLD = pad_text_embeddings({embeddings_.at(prompt)});
+  return conditioning;
 }
 
-GuidedText VideoGenerator::guided_text(const VideoRequest& request, const VideoOptions& options) {
+GuidedConditioning VideoGenerator::conditions(const VideoRequest& request,
+                                              const VideoOptions& options) {
   if (options.sampling.guidance_scale <= 1.0) {
     prepare_prompts({request.prompt});
-    return {text_BLD(request.prompt), {}};
+    return {text_condition(request.prompt), {}};
   }
   prepare_prompts({request.prompt, options.negative_prompt});
-  return {text_BLD(request.prompt), text_BLD(options.negative_prompt)};
+  return {text_condition(request.prompt), text_condition(options.negative_prompt)};
 }
 
 int64_t VideoGenerator::num_latent_frames(const VideoOptions& options) const {
   return shape_of(vae_, options)[2];
 }
 
-VideoTiming VideoGenerator::generate(const VelocityFunction& velocity, const VideoRequest& request,
+VideoTiming VideoGenerator::generate(const DenoisingNetwork& network, const VideoRequest& request,
                                      const VideoOptions& options, const FrameSink& sink,
                                      const SamplingProgress& progress) {
   const at::NoGradGuard no_grad;
   const auto shape = shape_of(vae_, options);
-  const GuidedText text = guided_text(request, options);
+  const GuidedConditioning guided = conditions(request, options);
   const NamedNoise noise = noise_of(request, options, device_);
   const auto fresh_noise = [&](int64_t step) { return noise(fmt::format(".step{}", step), shape); };
   Stopwatch stopwatch;
   const at::Tensor latents_BCTHW =
-      sample_latents(velocity, noise("", shape), text, options.sampling, progress, fresh_noise);
+      sample_latents(network, noise("", shape), guided, options.sampling, progress, fresh_noise);
   stopwatch.hand_on(to_frames(decode_to_bytes(vae_, latents_BCTHW)[0]), sink);
   return stopwatch.timing();
 }
@@ -100,12 +103,12 @@ VideoTiming VideoGenerator::stream(const StreamingNetwork& network, const VideoR
                                    const SamplingProgress& progress) {
   const at::NoGradGuard no_grad;
   const StreamedClip clip{shape_of(vae_, options), options.sampling};
-  const GuidedText text = guided_text(request, options);
+  const GuidedConditioning guided = conditions(request, options);
   const NamedNoise noise = noise_of(request, options, device_);
   WanVaeDecoding decoding;
   Stopwatch stopwatch;
   stream_latents(
-      network, text, clip,
+      network, guided, clip,
       [&](const std::string& name, at::IntArrayRef shape) { return noise("." + name, shape); },
       [&](const FrameBlock& /*block*/, const at::Tensor& latents_BCTHW) {
         stopwatch.hand_on(to_frames(decode_next_to_bytes(vae_, latents_BCTHW, decoding)[0]), sink);

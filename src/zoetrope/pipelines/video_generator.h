@@ -52,7 +52,7 @@ class VideoGenerator {
 
   /// Hands the frames of one video for `request` to `sink`, all at once: the same request, options
   /// and weights give the same frames. `progress` counts sampling steps.
-  VideoTiming generate(const VelocityFunction& velocity, const VideoRequest& request,
+  VideoTiming generate(const DenoisingNetwork& network, const VideoRequest& request,
                        const VideoOptions& options, const FrameSink& sink,
                        const SamplingProgress& progress = {});
   /// The same for a causal network: the frames of each block as soon as they are decoded. Memory
@@ -67,8 +67,8 @@ class VideoGenerator {
   int64_t num_latent_frames(const VideoOptions& options) const;
 
  private:
-  at::Tensor text_BLD(const std::string& prompt) const;
-  GuidedText guided_text(const VideoRequest& request, const VideoOptions& options);
+  Conditioning text_condition(const std::string& prompt) const;
+  GuidedConditioning conditions(const VideoRequest& request, const VideoOptions& options);
 
   std::filesystem::path pipeline_folder_;
   at::Device device_;

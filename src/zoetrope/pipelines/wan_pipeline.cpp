@@ -32,20 +32,21 @@ std::unique_ptr<Sampler> make_sampler(const SamplingOptions& options,
   return std::make_unique<UniPc>(make_unipc_schedule(options.flow_shift, options.num_steps));
 }
 
-GuidedRows::GuidedRows(const GuidedText& text, double guidance_scale, int64_t num_videos)
-    : text_BLD_(text.text_BLD), guidance_scale_(guidance_scale) {
-  if (text.text_BLD.size(0) != num_videos) {
-    fail<Error>("sampling: there must be one text per video, but there are {} for {}",
-                text.text_BLD.size(0), num_videos);
+GuidedRows::GuidedRows(const GuidedConditioning& conditions, double guidance_scale,
+                       int64_t num_videos)
+    : conditioning_(conditions.conditional), guidance_scale_(guidance_scale) {
+  if (conditioning_.num_rows() != num_videos) {
+    fail<Error>("sampling: there must be one row of conditions per video, but there are {} for {}",
+                conditioning_.num_rows(), num_videos);
   }
   if (guidance_scale <= 1.0) return;
-  if (!text.negative_text_BLD.defined()) {
+  if (conditions.unconditional.num_rows() == 0) {
     fail<Error>(
-        "sampling: guidance_scale {} needs a negative text, but there is none; a scale of 1 needs "
-        "none",
+        "sampling: guidance_scale {} needs unconditional conditions (a negative text), but there "
+        "are none; a scale of 1 needs none",
         guidance_scale);
   }
-  text_BLD_ = at::cat({text.negative_text_BLD.expand_as(text.text_BLD), text.text_BLD});
+  conditioning_ = concatenate_rows(conditions.unconditional, conditions.conditional);
 }
 
 at::Tensor GuidedRows::rows(const at::Tensor& latents_BCTHW) const {
@@ -71,12 +72,12 @@ at::Tensor run_sampler(Sampler& sampler, const GuidedRows& guided, const RowsVel
   return latents;
 }
 
-at::Tensor sample_latents(const VelocityFunction& velocity, const at::Tensor& noise_BCTHW,
-                          const GuidedText& text, const SamplingOptions& options,
+at::Tensor sample_latents(const DenoisingNetwork& network, const at::Tensor& noise_BCTHW,
+                          const GuidedConditioning& conditions, const SamplingOptions& options,
                           const SamplingProgress& progress, const FreshNoise& fresh_noise) {
-  const GuidedRows guided(text, options.guidance_scale, noise_BCTHW.size(0));
+  const GuidedRows guided(conditions, options.guidance_scale, noise_BCTHW.size(0));
   const auto rows_velocity = [&](const at::Tensor& rows_BCTHW, const at::Tensor& timestep_B) {
-    return velocity(rows_BCTHW, timestep_B, guided.text_BLD());
+    return network(rows_BCTHW, timestep_B, guided.conditioning());
   };
   return run_sampler(*make_sampler(options, fresh_noise), guided, rows_velocity, noise_BCTHW,
                      progress);

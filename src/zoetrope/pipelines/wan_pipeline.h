@@ -1,6 +1,6 @@
 // Text to video with a Wan network: sampling with classifier-free guidance, decoding, frames. The
 // network is a function, so that training's own network, an EMA copy or a file's can be sampled
-// alike; text comes in as embeddings. Source: Wan Team 2025, section 4.2; Ho and Salimans 2022
+// alike; conditions come in as embeddings. Source: Wan Team 2025, section 4.2; Ho and Salimans 2022
 // (classifier-free guidance).
 #pragma once
 
@@ -14,13 +14,10 @@
 
 #include "zoetrope/diffusion/samplers/few_step_sampler.h"
 #include "zoetrope/media/frame.h"
+#include "zoetrope/networks/conditioning.h"
 #include "zoetrope/networks/wan_vae/wan_vae.h"
 
 namespace zoetrope {
-
-/// (noisy_BCTHW, timestep_B in [0, 1000], text_BLD) -> velocity_BCTHW.
-using VelocityFunction = std::function<at::Tensor(
-    const at::Tensor& noisy_BCTHW, const at::Tensor& timestep_B, const at::Tensor& text_BLD)>;
 
 enum class SamplerKind { kUniPc, kFlowMatchEuler };
 
@@ -48,43 +45,46 @@ std::vector<int64_t> latent_shape(const WanVaeConfig& vae, int64_t num_videos, i
 std::unique_ptr<Sampler> make_sampler(const SamplingOptions& options,
                                       const FreshNoise& fresh_noise = {});
 
-/// Text of one batch: conditional, and unconditional for guidance (the negative prompt; one row
-/// serves all).
-struct GuidedText {
-  at::Tensor text_BLD;
-  at::Tensor negative_text_BLD;  ///< [B or 1, L, D]; may be undefined when guidance_scale <= 1
+/// Conditions of one batch of videos.
+struct GuidedConditioning {
+  Conditioning conditional;
+  /// For guidance, of the negative prompt: one row serves all, and what it lacks is as in
+  /// `conditional`. May be empty when guidance_scale <= 1.
+  Conditioning unconditional;
 };
 
 /// The rows of one network call, and their predictions' combination: with guidance (scale > 1) the
 /// unconditional and the conditional ones as one batch, else the conditional ones.
 class GuidedRows {
  public:
-  /// Throws Error unless there is one text per video, and a negative one for guidance.
-  GuidedRows(const GuidedText& text, double guidance_scale, int64_t num_videos);
+  /// Throws Error unless there is one row of conditions per video, and unconditional ones for
+  /// guidance.
+  GuidedRows(const GuidedConditioning& conditions, double guidance_scale, int64_t num_videos);
 
-  const at::Tensor& text_BLD() const { return text_BLD_; }
+  const Conditioning& conditioning() const { return conditioning_; }
   at::Tensor rows(const at::Tensor& latents_BCTHW) const;
   /// v = v_negative + scale (v_text - v_negative) of the rows' predictions.
   at::Tensor combine(const at::Tensor& rows_BCTHW) const;
 
  private:
-  at::Tensor text_BLD_;
+  Conditioning conditioning_;
   double guidance_scale_;
 };
 
 /// Normalised latents [B, C, T, H, W] sampled from `noise_BCTHW` (standard normal; the same noise
 /// gives the same video). fp32 on the device of the noise. Throws Error as GuidedRows, and when
 /// steps need `fresh_noise` and there is none.
-at::Tensor sample_latents(const VelocityFunction& velocity, const at::Tensor& noise_BCTHW,
-                          const GuidedText& text, const SamplingOptions& options,
+at::Tensor sample_latents(const DenoisingNetwork& network, const at::Tensor& noise_BCTHW,
+                          const GuidedConditioning& conditions, const SamplingOptions& options,
                           const SamplingProgress& progress = {},
                           const FreshNoise& fresh_noise = {});
 
-/// (rows_BCTHW, timestep_B) -> velocity of the rows of GuidedRows, whose text it knows.
+/// (rows_BCTHW, timestep_B) -> velocity of the rows of GuidedRows, whose conditions it knows.
 using RowsVelocity =
     std::function<at::Tensor(const at::Tensor& rows_BCTHW, const at::Tensor& timestep_B)>;
 
-/// All steps of `sampler`, from `noise_BCTHW`: what sample_latents() does when the text is settled.
+/// All steps of `sampler`, from `noise_BCTHW`: what sample_latents() does when the conditions are
+/// settled.
 at::Tensor run_sampler(Sampler& sampler, const GuidedRows& guided, const RowsVelocity& velocity,
                        const at::Tensor& noise_BCTHW, const SamplingProgress& progress = {});
 

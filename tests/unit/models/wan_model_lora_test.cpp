@@ -74,10 +74,11 @@ TEST_F(WanModelLora, SamplingUsesTheAdapters) {
   const DenoisingNetwork network = model.denoising_network();
   at::manual_seed(2);
   const at::Tensor noisy_BCTHW = at::randn({1, 16, 2, 4, 4});
-  const at::Tensor text_BLD = at::randn({1, 6, text_width_});
-  const at::Tensor before = network(noisy_BCTHW, at::full({1}, 500.0), text_BLD);
+  Conditioning text;
+  text.text_embedding_BLD = at::randn({1, 6, text_width_});
+  const at::Tensor before = network(noisy_BCTHW, at::full({1}, 500.0), text);
   randomize(model);
-  EXPECT_FALSE(at::equal(network(noisy_BCTHW, at::full({1}, 500.0), text_BLD), before));
+  EXPECT_FALSE(at::equal(network(noisy_BCTHW, at::full({1}, 500.0), text), before));
 }
 
 TEST_F(WanModelLora, RefusesAFileOfAnotherRank) {

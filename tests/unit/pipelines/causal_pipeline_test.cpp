@@ -79,7 +79,8 @@ class CausalPipeline : public testing::Test {
       if (spec.name.find("norm") != std::string::npos && spec.name.ends_with("weight")) value += 1;
       network_.parameters().load({{spec.name, value}});
     }
-    text_ = {.text_BLD = at::randn({1, 6, 10}), .negative_text_BLD = at::randn({1, 6, 10})};
+    text_.conditional.text_embedding_BLD = at::randn({1, 6, 10});
+    text_.unconditional.text_embedding_BLD = at::randn({1, 6, 10});
   }
 
   std::vector<int64_t> shape(int64_t num_frames) const { return {1, 4, num_frames, 4, 6}; }
@@ -96,17 +97,17 @@ class CausalPipeline : public testing::Test {
 
   /// The velocity of block `first` of a clip whose earlier frames are `clean_before`, without a
   /// cache: the whole clip goes through the masked network.
-  VelocityFunction masked_velocity(const CausalAttention& attention,
+  DenoisingNetwork masked_velocity(const CausalAttention& attention,
                                    const at::Tensor& clean_before) {
     return [this, attention, clean_before](const at::Tensor& noisy, const at::Tensor& timestep_B,
-                                           const at::Tensor& text_BLD) {
+                                           const Conditioning& conditioning) {
       const int64_t rows = noisy.size(0);
       const int64_t before = clean_before.size(2);
       WanTransformerInputs inputs;
       inputs.hidden_BCTHW = at::cat({clean_before.expand({rows, -1, -1, -1, -1}), noisy}, 2);
       inputs.timestep = at::cat(
           {at::zeros({rows, before}), timestep_B.unsqueeze(1).expand({rows, noisy.size(2)})}, 1);
-      inputs.text_BLE = text_BLD;
+      inputs.text_BLE = conditioning.text_embedding_BLD;
       return block_causal_forward(network_, inputs, attention).narrow(2, before, noisy.size(2));
     };
   }
@@ -125,7 +126,7 @@ class CausalPipeline : public testing::Test {
   }
 
   WanTransformer network_;
-  GuidedText text_;
+  GuidedConditioning text_;
   RecordedNoise noise_;
 };
 
@@ -175,7 +176,7 @@ struct FakeStreaming {
     functions.num_frames_per_block = kBlock;
     functions.start_clip = [this] { ++num_clears; };
     functions.velocity = [this](const at::Tensor& noisy, const at::Tensor& timestep_B,
-                                const at::Tensor& /*text*/, const ChunkOptions& chunk) {
+                                const Conditioning& /*conditioning*/, const ChunkOptions& chunk) {
       std::vector<double> timesteps;
       for (int64_t row = 0; row < timestep_B.size(0); ++row)
         timesteps.push_back(timestep_B[row].item<double>());
@@ -238,12 +239,12 @@ TEST_F(CausalPipeline, GuidanceCommitsBothRows) {
                  [](const FrameBlock& /*block*/, const at::Tensor& /*latents*/) {});
   ASSERT_EQ(fake.stored.size(), 1U);
   EXPECT_EQ(fake.stored[0].size(0), 2);
-  text_.negative_text_BLD = at::Tensor();
+  text_.unconditional = {};
   EXPECT_THAT(
       error_of([&] {
         stream_latents(fake.network(), text_, {shape(4), many_steps(3.0)}, noise_.function(), {});
       }),
-      HasSubstr("needs a negative text"));
+      HasSubstr("needs unconditional conditions"));
 }
 
 }  // namespace

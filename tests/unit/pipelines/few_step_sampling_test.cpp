@@ -18,7 +18,7 @@ constexpr double kOffset = -0.25;
 constexpr double kTolerance = 1e-5;
 
 at::Tensor linear_velocity(const at::Tensor& noisy, const at::Tensor& /*timestep*/,
-                           const at::Tensor& /*text*/) {
+                           const Conditioning& /*text*/) {
   return kSlope * noisy + kOffset;
 }
 
@@ -33,8 +33,10 @@ SamplingOptions few_steps(const std::vector<int64_t>& steps, bool warp, double s
   return options;
 }
 
-GuidedText text() {
-  return {.text_BLD = at::zeros({1, 4, 3}), .negative_text_BLD = {}};
+GuidedConditioning text() {
+  GuidedConditioning conditions;
+  conditions.conditional.text_embedding_BLD = at::zeros({1, 4, 3});
+  return conditions;
 }
 
 // Noise levels of three steps; by hand.
@@ -98,10 +100,10 @@ TEST_F(FewStepSampling, TheNetworkSeesExactTimestepsAndNoGuidance) {
   std::vector<double> timesteps;
   int64_t most_rows = 0;
   const auto velocity = [&](const at::Tensor& noisy, const at::Tensor& timestep_B,
-                            const at::Tensor& text_BLD) {
+                            const Conditioning& conditioning) {
     timesteps.push_back(timestep_B[0].item<double>());
     most_rows = std::max(most_rows, noisy.size(0));
-    return linear_velocity(noisy, timestep_B, text_BLD);
+    return linear_velocity(noisy, timestep_B, conditioning);
   };
   std::vector<int64_t> progress;
   sample_latents(velocity, start_, text(),

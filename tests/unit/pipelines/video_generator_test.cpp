@@ -84,8 +84,8 @@ TEST_F(VideoGeneratorTest, TheRequestNamesTheNoise) {
 }
 
 TEST_F(VideoGeneratorTest, ABidirectionalNetworkGivesAllFramesAtOnce) {
-  const VelocityFunction velocity = [](const at::Tensor& noisy, const at::Tensor&,
-                                       const at::Tensor&) { return 0.5 * noisy; };
+  const DenoisingNetwork velocity = [](const at::Tensor& noisy, const at::Tensor&,
+                                       const Conditioning&) { return 0.5 * noisy; };
   const VideoTiming timing = generator_.generate(
       velocity, {"a red square", 0}, options_,
       [&](const std::vector<media::Frame>& frames) { sizes_.push_back(frames.size()); });

@@ -10,18 +10,26 @@ namespace {
 
 // Data of one point per text: the text's first value. The velocity that leads there is exact.
 at::Tensor exact_velocity(const at::Tensor& noisy, const at::Tensor& timestep_B,
-                          const at::Tensor& text_BLD) {
-  const at::Tensor target = text_BLD.select(1, 0).select(1, 0).reshape({-1, 1, 1, 1, 1});
+                          const Conditioning& conditioning) {
+  const at::Tensor target =
+      conditioning.text_embedding_BLD.select(1, 0).select(1, 0).reshape({-1, 1, 1, 1, 1});
   return (noisy - target) / (timestep_B / 1000.0).reshape({-1, 1, 1, 1, 1});
 }
 
-GuidedText make_text() {
-  return {.text_BLD = at::full({2, 4, 3}, 0.5), .negative_text_BLD = at::full({1, 4, 3}, -0.25)};
+// Conditions of text alone.
+Conditioning text_condition(const at::Tensor& text_BLD) {
+  Conditioning conditioning;
+  conditioning.text_embedding_BLD = text_BLD;
+  return conditioning;
+}
+
+GuidedConditioning make_text() {
+  return {text_condition(at::full({2, 4, 3}, 0.5)), text_condition(at::full({1, 4, 3}, -0.25))};
 }
 
 TEST(WanPipelineTest, WithoutGuidanceOnlyConditionalRowsRun) {
   int64_t rows_seen = 0;
-  const auto velocity = [&](const at::Tensor& x, const at::Tensor& t, const at::Tensor& text) {
+  const auto velocity = [&](const at::Tensor& x, const at::Tensor& t, const Conditioning& text) {
     rows_seen = x.size(0);
     return exact_velocity(x, t, text);
   };
@@ -29,8 +37,8 @@ TEST(WanPipelineTest, WithoutGuidanceOnlyConditionalRowsRun) {
   for (SamplerKind sampler : {SamplerKind::kUniPc, SamplerKind::kFlowMatchEuler}) {
     const SamplingOptions options{
         .sampler = sampler, .num_steps = 6, .guidance_scale = 1.0, .flow_shift = 5.0};
-    GuidedText text = make_text();
-    text.negative_text_BLD = at::Tensor();
+    GuidedConditioning text = make_text();
+    text.unconditional = {};
     const at::Tensor latents = sample_latents(velocity, noise, text, options);
     EXPECT_EQ(rows_seen, 2);
     // UniPC truncates timesteps, so the last step ends near the point, not on it.
@@ -40,7 +48,7 @@ TEST(WanPipelineTest, WithoutGuidanceOnlyConditionalRowsRun) {
 
 TEST(WanPipelineTest, GuidanceExtrapolatesFromTheNegativeText) {
   int64_t rows_seen = 0;
-  const auto velocity = [&](const at::Tensor& x, const at::Tensor& t, const at::Tensor& text) {
+  const auto velocity = [&](const at::Tensor& x, const at::Tensor& t, const Conditioning& text) {
     rows_seen = x.size(0);
     return exact_velocity(x, t, text);
   };
@@ -71,8 +79,8 @@ TEST(WanPipelineTest, TheSameNoiseGivesTheSameVideo) {
 
 TEST(WanPipelineTest, MissingTextIsRefused) {
   const at::Tensor noise = at::randn({2, 3, 2, 4, 4});
-  GuidedText text = make_text();
-  text.negative_text_BLD = at::Tensor();
+  GuidedConditioning text = make_text();
+  text.unconditional = {};
   EXPECT_THROW(sample_latents(exact_velocity, noise, text, {}), Error);
   EXPECT_THROW(sample_latents(exact_velocity, at::randn({3, 3, 2, 4, 4}), make_text(), {}), Error);
 }

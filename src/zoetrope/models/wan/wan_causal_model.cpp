@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include <ATen/ATen.h>
-#include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
 #include "zoetrope/base/log.h"
@@ -102,17 +101,6 @@ at::Tensor WanCausalModel::predict_x0_streaming(const at::Tensor& noisy_BTCHW,
   return velocity_to_clean(
       predict_noise_streaming(noisy_BTCHW, frame_timesteps_BT, conditioning, options), noisy_BTCHW,
       noise_schedule().sigma_at(frame_timesteps_BT));
-}
-
-DenoisingNetwork WanCausalModel::denoising_network() {
-  return [this](const at::Tensor& noisy_BCTHW, const at::Tensor& timestep_B,
-                const at::Tensor& text_BLD) {
-    at::NoGradGuard no_grad;
-    Conditioning conditioning;
-    conditioning.text_embedding_BLD =
-        text_BLD.to(transformer().parameters().options().compute_dtype);
-    return predict_noise(noisy_BCTHW.transpose(1, 2), timestep_B, conditioning).transpose(1, 2);
-  };
 }
 
 StreamingNetwork WanCausalModel::streaming_network(int64_t num_frames) {

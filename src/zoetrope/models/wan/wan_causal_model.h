@@ -36,8 +36,6 @@ class WanCausalModel : public WanModel, public CausalModelBase {
   at::Tensor predict_x0_streaming(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
                                   const Conditioning& conditioning,
                                   const StreamingOptions& options) override;
-  /// Whole clips, block-causal.
-  DenoisingNetwork denoising_network() override;
   StreamingNetwork streaming_network(int64_t num_frames) override;
 
  private:

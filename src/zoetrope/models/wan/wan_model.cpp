@@ -195,13 +195,11 @@ std::string WanModel::checkpoint_name(const std::string& name) const {
 
 DenoisingNetwork WanModel::denoising_network() {
   return [this](const at::Tensor& noisy_BCTHW, const at::Tensor& timestep_B,
-                const at::Tensor& text_BLD) {
-    at::NoGradGuard no_grad;
-    WanTransformerInputs inputs;
-    inputs.hidden_BCTHW = noisy_BCTHW.to(context_.compute_dtype);
-    inputs.timestep = timestep_B;
-    inputs.text_BLE = text_BLD.to(context_.compute_dtype);
-    return transformer_.forward(inputs);
+                const Conditioning& conditioning) {
+    const at::NoGradGuard no_grad;
+    return predict_noise(noisy_BCTHW.transpose(1, 2), timestep_B,
+                         conditioning.to(context_.compute_dtype))
+        .transpose(1, 2);
   };
 }
 

@@ -53,6 +53,7 @@ class WanModel : public virtual ModelBase {
   int64_t num_tokens(at::IntArrayRef latents_BTCHW_shape) const override;
   std::string checkpoint_name(const std::string& name) const override;
   const FlowMatchSchedule& noise_schedule() const override { return noise_schedule_; }
+  /// Whole clips, by predict_noise().
   DenoisingNetwork denoising_network() override;
   bool exports_adapters() const override { return config_.lora.enable; }
   /// With LoRA `weights` are the adapters, and `folder` receives only their file.

@@ -34,12 +34,12 @@ StreamingNetwork make_streaming_network(WanTransformer& network, const CausalAtt
   functions.num_frames_per_block = attention.num_frames_per_block;
   functions.start_clip = [stream] { stream->cache.clear(); };
   functions.velocity = [stream](const at::Tensor& noisy_BCTHW, const at::Tensor& timestep_B,
-                                const at::Tensor& text_BLD, const ChunkOptions& chunk) {
+                                const Conditioning& conditioning, const ChunkOptions& chunk) {
     const at::NoGradGuard no_grad;
     WanTransformerInputs inputs;
     inputs.hidden_BCTHW = noisy_BCTHW.to(stream->network.parameters().options().compute_dtype);
     inputs.timestep = timestep_B.unsqueeze(1).expand({noisy_BCTHW.size(0), noisy_BCTHW.size(2)});
-    inputs.text_BLE = stream->compute_text(text_BLD);
+    inputs.text_BLE = stream->compute_text(conditioning.text_embedding_BLD);
     return streaming_forward(stream->network, std::move(inputs), stream->cache, chunk);
   };
   return functions;

@@ -4,16 +4,17 @@
 
 #include <functional>
 
+#include "zoetrope/networks/conditioning.h"
 #include "zoetrope/networks/wan_transformer/causal_forward.h"
 
 namespace zoetrope {
 
 struct StreamingNetwork {
-  /// (noisy_BCTHW, timestep_B, text_BLD, chunk) -> velocity_BCTHW of a chunk of frames, which sees
-  /// itself and the chunks that were stored. Throws Error as KeyValueCache::begin_pass.
+  /// (noisy_BCTHW, timestep_B, conditioning, chunk) -> velocity_BCTHW of a chunk of frames, which
+  /// sees itself and the chunks that were stored. Throws Error as KeyValueCache::begin_pass.
   using Velocity =
       std::function<at::Tensor(const at::Tensor& noisy_BCTHW, const at::Tensor& timestep_B,
-                               const at::Tensor& text_BLD, const ChunkOptions& chunk)>;
+                               const Conditioning& conditioning, const ChunkOptions& chunk)>;
 
   int64_t num_frames_per_block = 3;
   Velocity velocity;
