@@ -25,7 +25,7 @@ StreamingNetwork slow_network() {
   StreamingNetwork network;
   network.num_frames_per_block = 2;
   network.start_clip = [] {};
-  network.velocity = [](const at::Tensor& noisy, const at::Tensor&, const at::Tensor&,
+  network.velocity = [](const at::Tensor& noisy, const at::Tensor&, const Conditioning&,
                         const ChunkOptions&) {
     std::this_thread::sleep_for(kNetworkTime);
     return 0.5 * noisy;
