@@ -32,10 +32,9 @@ Conditioning Conditioning::to(at::ScalarType dtype) const {
 Conditioning concatenate_rows(const Conditioning& first, const Conditioning& second) {
   Conditioning rows;
   for (const auto member : kMembers) {
-    const at::Tensor& below = second.*member;
-    if (!below.defined()) continue;
-    const at::Tensor& above = (first.*member).defined() ? first.*member : below;
-    rows.*member = at::cat({above.expand_as(below), below});
+    const at::Tensor& above = (first.*member).defined() ? first.*member : second.*member;
+    const at::Tensor& below = (second.*member).defined() ? second.*member : first.*member;
+    if (above.defined()) rows.*member = at::cat({above.expand_as(below), below});
   }
   return rows;
 }

@@ -27,8 +27,8 @@ struct Conditioning {
   Conditioning to(at::ScalarType dtype) const;
 };
 
-/// The rows of `first` above those of `second`. A member that `first` lacks is taken from `second`;
-/// one row of `first` serves all of `second`.
+/// The rows of `first` above those of `second`. A member that one of them lacks is taken from
+/// the other; one row of `first` serves all of `second`.
 Conditioning concatenate_rows(const Conditioning& first, const Conditioning& second);
 
 /// A network as sampling sees it, training's own, an EMA copy or a file's: (noisy_BCTHW, timestep_B

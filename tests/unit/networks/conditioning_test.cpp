@@ -22,6 +22,8 @@ TEST(Conditioning, RowsAreConcatenatedMemberByMember) {
   EXPECT_TRUE(at::equal(rows.keyboard_BFK.narrow(0, 0, 2), conditional.keyboard_BFK));
   EXPECT_TRUE(at::equal(rows.keyboard_BFK.narrow(0, 2, 2), conditional.keyboard_BFK));
   EXPECT_FALSE(rows.mouse_BF2.defined());
+  EXPECT_TRUE(
+      at::equal(concatenate_rows(conditional, conditional).keyboard_BFK, rows.keyboard_BFK));
 }
 
 TEST(Conditioning, ConvertsWhatIsThere) {

@@ -26,15 +26,6 @@ void check_timestep_range(const Dmd2Config& config, const config::Node& node,
   }
 }
 
-/// Rows of both, the first one's before the second one's.
-Conditioning concatenate(const Conditioning& first, const Conditioning& second) {
-  const auto rows = [](const at::Tensor& a, const at::Tensor& b) {
-    return a.defined() && b.defined() ? at::cat({a, b}) : at::Tensor();
-  };
-  return {rows(first.text_embedding_BLD, second.text_embedding_BLD),
-          rows(first.text_attention_mask_BL, second.text_attention_mask_BL)};
-}
-
 }  // namespace
 
 void Dmd2Config::describe(config::Schema<Dmd2Config>& schema) {
@@ -187,7 +178,7 @@ at::Tensor Dmd2Method::guided_teacher_clean(const ScoreInput& input, const Train
   const at::Tensor both = predict_clean(
       teacher_, at::cat({input.noisy_BTCHW, input.noisy_BTCHW}),
       at::cat({input.timestep_B, input.timestep_B}),
-      concatenate(batch.conditional, unconditional_conditioning(config_.cfg_uncond, batch)));
+      concatenate_rows(batch.conditional, unconditional_conditioning(config_.cfg_uncond, batch)));
   const std::vector<at::Tensor> halves = both.chunk(2);
   return halves[1] + (halves[0] - halves[1]) * scale;
 }
