@@ -64,7 +64,7 @@ bool fused_block_supported(const WanTransformerConfig& config,
       options.compute_dtype == at::kBFloat16 ? kernels::Element::kBf16 : kernels::Element::kFp32;
   const bool known_type =
       options.compute_dtype == at::kBFloat16 || options.compute_dtype == at::kFloat;
-  return options.device.is_cpu() && known_type && config.cross_attn_norm &&
+  return options.device.is_cpu() && known_type && config.cross_attn_norm && !config.is_game &&
          kernels::has_packed_matmul(element);
 }
 

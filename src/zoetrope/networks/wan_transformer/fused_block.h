@@ -9,7 +9,7 @@
 namespace zoetrope {
 
 /// True when fused_block can run this network: parameters on the CPU, a processor with the packed
-/// kernels, and a configuration with cross_attn_norm.
+/// kernels, and a configuration with cross_attn_norm and text.
 bool fused_block_supported(const WanTransformerConfig& config,
                            const ParameterStore::Options& options);
 
