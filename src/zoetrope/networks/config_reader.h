@@ -14,7 +14,8 @@ namespace zoetrope {
 
 class ConfigReader {
  public:
-  /// `owner` is what the object describes, for messages. `json`, an object, must outlive the reader.
+  /// `owner` is what the object describes, for messages. `json`, an object, must outlive the
+  /// reader.
   ConfigReader(const nlohmann::json& json, std::string owner);
 
   /// Each leaves its value as it is when the key is absent; a required key must be there.

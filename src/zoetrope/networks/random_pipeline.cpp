@@ -49,6 +49,35 @@ PipelineSize image_to_video_14b() {
   return size;
 }
 
+PipelineSize tiny_game() {
+  PipelineSize size = tiny_size();
+  size.name = "tiny-game";
+  size.doc = "a few million parameters, steered by keyboard and mouse, for tests and toy games";
+  size.transformer.is_game = true;
+  size.transformer.in_channels = 36;
+  size.transformer.text_dim = 0;
+  size.transformer.image_dim = 64;
+  size.transformer.action = {.blocks = {0, 1, 2, 3, 4},
+                             .heads_num = 4,
+                             .hidden_size = 16,
+                             .keyboard_hidden_dim = 128,
+                             .mouse_hidden_dim = 128,
+                             .mouse_qk_dim_list = {8, 12, 12}};
+  return size;
+}
+
+PipelineSize matrix_game_2() {
+  PipelineSize size = text_to_video_1_3b();
+  size.name = "matrix-game-2";
+  size.doc = "Matrix-Game 2.0";
+  size.transformer.is_game = true;
+  size.transformer.in_channels = 36;
+  size.transformer.text_dim = 0;
+  size.transformer.image_dim = 1280;
+  size.transformer.action = ActionConfig();
+  return size;
+}
+
 // Norm scales 1, biases 0, everything else uniform with PyTorch's default bound 1 / sqrt(fan in).
 at::Tensor plain_initial_value(const TensorSpec& spec, RandomSource& random) {
   if (spec.name.ends_with(".bias")) return at::zeros(spec.shape);
@@ -117,7 +146,9 @@ const std::vector<PipelineSize>& pipeline_sizes() {
       tiny_size(),
       text_to_video_1_3b(),
       {"wan2.1-t2v-14b", "Wan2.1-T2V-14B", {}, {}, {}, 5.0},
-      image_to_video_14b()};
+      image_to_video_14b(),
+      tiny_game(),
+      matrix_game_2()};
   return sizes;
 }
 
@@ -130,10 +161,11 @@ void write_random_pipeline(const fs::path& folder, const PipelineSize& size,
   const bool image_to_video = size.transformer.has_image_branch();
   ordered_json index = {
       {"_class_name", image_to_video ? "WanImageToVideoPipeline" : "WanPipeline"}};
+  if (size.transformer.is_game) index["_class_name"] = "MatrixGamePipeline";
   index["scheduler"] = {"diffusers", "UniPCMultistepScheduler"};
   for (const std::string& component : options.components) {
     write_component(folder, component, size, options);
-    if (component == "transformer") index[component] = {"diffusers", "WanTransformer3DModel"};
+    if (component == "transformer") index[component] = {"diffusers", class_name(size.transformer)};
     if (component == "vae") index[component] = {"diffusers", "AutoencoderKLWan"};
     if (component == "text_encoder") index[component] = {"transformers", "UMT5EncoderModel"};
   }

@@ -24,7 +24,7 @@ struct PipelineSize {
   double flow_shift = 3.0;
 };
 
-/// `tiny`, `wan2.1-t2v-1.3b`, `wan2.1-t2v-14b`, `wan2.1-i2v-14b`.
+/// `tiny`, `wan2.1-t2v-1.3b`, `wan2.1-t2v-14b`, `wan2.1-i2v-14b`, `tiny-game`, `matrix-game-2`.
 const std::vector<PipelineSize>& pipeline_sizes();
 
 struct RandomPipelineOptions {

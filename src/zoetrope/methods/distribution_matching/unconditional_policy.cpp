@@ -25,8 +25,8 @@ void UnconditionalPolicyConfig::describe(config::Schema<UnconditionalPolicyConfi
          {std::pair("image", policy.image), std::pair("action", policy.action)}) {
       if (value == "keep") continue;
       refuse(node, {context.issues, config::child_path(context.path, channel)},
-             fmt::format("must be keep, since the model has no such condition, but got {}; or set "
-                         "on_missing: ignore",
+             fmt::format("must be keep, since not every model has such a condition, but got {}; "
+                         "on_missing: ignore applies it where there is one",
                          value));
     }
   });
@@ -36,16 +36,37 @@ bool needs_negative_prompt(const UnconditionalPolicyConfig& policy) {
   return policy.text == "negative_prompt";
 }
 
+bool has_unconditional(const UnconditionalPolicyConfig& policy, const Conditioning& conditional) {
+  return (conditional.text_embedding_BLD.defined() && policy.text != "keep") ||
+         (conditional.image_latents_BTCHW.defined() && policy.image != "keep") ||
+         (conditional.keyboard_BFK.defined() && policy.action != "keep") ||
+         (conditional.mouse_BF2.defined() && policy.action != "keep");
+}
+
 Conditioning unconditional_conditioning(const UnconditionalPolicyConfig& policy,
                                         const TrainingBatch& batch) {
-  if (policy.text == "keep") return batch.conditional;
+  const auto set_zero = [](at::Tensor& condition) {
+    if (condition.defined()) condition = at::zeros_like(condition);
+  };
+  Conditioning conditions = batch.conditional;
   if (policy.text == "zero") {
-    return {at::zeros_like(batch.conditional.text_embedding_BLD),
-            at::zeros_like(batch.conditional.text_attention_mask_BL)};
+    set_zero(conditions.text_embedding_BLD);
+    set_zero(conditions.text_attention_mask_BL);
+  } else if (policy.text == "negative_prompt" && conditions.text_embedding_BLD.defined()) {
+    if (!batch.unconditional.text_embedding_BLD.defined())
+      fail("guidance: the batch must have the negative prompt's embedding, but it was not encoded");
+    conditions.text_embedding_BLD = batch.unconditional.text_embedding_BLD;
+    conditions.text_attention_mask_BL = batch.unconditional.text_attention_mask_BL;
   }
-  if (!batch.unconditional.text_embedding_BLD.defined())
-    fail("guidance: the batch must have the negative prompt's embedding, but it was not encoded");
-  return batch.unconditional;
+  if (policy.image == "zero") {
+    set_zero(conditions.image_embedding_BLD);
+    set_zero(conditions.image_latents_BTCHW);
+  }
+  if (policy.action == "zero") {
+    set_zero(conditions.keyboard_BFK);
+    set_zero(conditions.mouse_BF2);
+  }
+  return conditions;
 }
 
 }  // namespace zoetrope

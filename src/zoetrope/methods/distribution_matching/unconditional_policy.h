@@ -20,6 +20,10 @@ struct UnconditionalPolicyConfig {
 /// Whether the negative prompt has to be encoded.
 bool needs_negative_prompt(const UnconditionalPolicyConfig& policy);
 
+/// Whether the unconditional conditioning differs from `conditional`: without text and with all
+/// else kept, guidance changes nothing.
+bool has_unconditional(const UnconditionalPolicyConfig& policy, const Conditioning& conditional);
+
 /// The unconditional conditioning of `batch`. Throws Error when it needs the negative prompt and
 /// the batch has none.
 Conditioning unconditional_conditioning(const UnconditionalPolicyConfig& policy,

@@ -18,9 +18,9 @@ int64_t rotary_channels(const ActionConfig& config) {
 
 void check_heads(const ActionConfig& config, const char* key, int64_t width, ConfigReader& reader) {
   if (width == config.heads_num * rotary_channels(config)) return;
-  reader.fault(fmt::format(
-      "'{}' must be heads_num x the sum of mouse_qk_dim_list = {} x {}, but is {}", key,
-      config.heads_num, rotary_channels(config), width));
+  reader.fault(
+      fmt::format("'{}' must be heads_num x the sum of mouse_qk_dim_list = {} x {}, but is {}", key,
+                  config.heads_num, rotary_channels(config), width));
 }
 
 void check_rows(const char* key, int64_t width, ConfigReader& reader) {

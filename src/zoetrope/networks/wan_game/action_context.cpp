@@ -1,10 +1,12 @@
 #include "zoetrope/networks/wan_game/action_context.h"
 
 #include <algorithm>
+#include <tuple>
 
 #include <ATen/ATen.h>
 
 #include "zoetrope/base/error.h"
+#include "zoetrope/tensor/named_tensors.h"
 
 namespace zoetrope {
 namespace {
@@ -31,11 +33,14 @@ std::pair<at::Tensor, at::Tensor> needed_rows(const at::Tensor& rows_BFW,
 }
 
 void check_rows(const at::Tensor& rows, const char* name, int64_t width, int64_t last_row) {
-  TORCH_CHECK(rows.defined() && rows.dim() == 3 && rows.size(2) == width,
-              "action module: the ", name, " must be [B, F, ", width, "], but is ",
-              rows.defined() ? rows.sizes() : at::IntArrayRef());
-  TORCH_CHECK(rows.size(1) > last_row, "action module: the ", name, " must have at least ",
-              last_row + 1, " rows, one for each pixel frame, but has ", rows.size(1));
+  if (!rows.defined() || rows.dim() != 3 || rows.size(2) != width) {
+    fail("action module: the {} must be [B, F, {}], but is {}", name, width,
+         rows.defined() ? format_shape(rows.sizes()) : "missing");
+  }
+  if (rows.size(1) <= last_row) {
+    fail("action module: the {} must have at least {} rows, one for each pixel frame, but has {}",
+         name, last_row + 1, rows.size(1));
+  }
 }
 
 /// Positions in time rotate the first channels of a head; those in space are 0 and rotate nothing.

@@ -24,8 +24,8 @@ class ActionPass {
 
   at::Tensor mouse(const at::Tensor& hidden_BND) const {
     const at::Tensor places_BSTD = by_place(hidden_BND);
-    const at::Tensor windows = context_.mouse_windows_BTE.unsqueeze(1).expand(
-        {-1, places_BSTD.size(1), -1, -1});
+    const at::Tensor windows =
+        context_.mouse_windows_BTE.unsqueeze(1).expand({-1, places_BSTD.size(1), -1, -1});
     // P = B * S: every place of every sample is a sequence over time.
     const at::Tensor joined_PTE =
         at::cat({places_BSTD.to(windows.scalar_type()), windows}, -1).flatten(0, 1);
@@ -65,8 +65,8 @@ class ActionPass {
                                        rotary().sin.repeat_interleave(tokens_per_frame, 0)};
     const at::Tensor q = apply_rotary(
         head_norm("key_attn_q_norm", projected, parameters_.keyboard_norm_q), token_rotary);
-    return observe("proj_keyboard", linear(parameters_.keyboard_projection,
-                                           attend_to_keyboard(q, k, heads(kv[1]))));
+    return observe("proj_keyboard",
+                   linear(parameters_.keyboard_projection, attend_to_keyboard(q, k, heads(kv[1]))));
   }
 
  private:

@@ -121,10 +121,9 @@ void KeyValueCache::allocate(const CacheClip& clip, const at::TensorOptions& opt
   const auto shape_of = [&](const LayerWidth& layer) {
     return std::vector<int64_t>{clip.batch, capacity_ * layer.keys_per_frame, layer.width};
   };
-  const bool fits = !layers_.empty() &&
-                    layers_[0].keys.sizes() == at::IntArrayRef(shape_of(widths[0])) &&
-                    layers_[0].keys.options().type_equal(options) &&
-                    layers_[0].keys.device() == options.device();
+  const bool fits =
+      !layers_.empty() && layers_[0].keys.sizes() == at::IntArrayRef(shape_of(widths[0])) &&
+      layers_[0].keys.options().type_equal(options) && layers_[0].keys.device() == options.device();
   if (fits) return;
   layers_.clear();
   for (const LayerWidth& layer : widths) {

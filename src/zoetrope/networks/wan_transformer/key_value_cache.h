@@ -36,11 +36,12 @@ class KeyValueCache {
   void clear();
 
   const CausalAttention& attention() const { return attention_; }
+  int64_t num_blocks() const { return config_.num_layers; }
   int64_t capacity_frames() const { return capacity_; }
   /// One past the last committed frame.
   int64_t end_frame() const { return end_frame_; }
-  /// Keys and values of a layer (StreamingPass) that later chunks may see: [B, L, D], sinks, then by
-  /// frame.
+  /// Keys and values of a layer (StreamingPass) that later chunks may see: [B, L, D], sinks, then
+  /// by frame.
   CachedBlock held(int64_t layer) const;
   /// Bytes held for one frame of `clip` in all layers together.
   int64_t bytes_per_frame(const CacheClip& clip, at::ScalarType dtype) const;
@@ -74,7 +75,7 @@ class KeyValueCache {
   CausalAttention attention_;
   int64_t capacity_;
   CacheClip clip_;
-  std::vector<CachedBlock> layers_;  ///< as StreamingPass has them
+  std::vector<CachedBlock> layers_;                    ///< as StreamingPass has them
   std::vector<std::weak_ptr<StreamingPass>> readers_;  ///< passes whose gradient may still come
   TextKeyValues text_;
   int64_t end_frame_ = 0;

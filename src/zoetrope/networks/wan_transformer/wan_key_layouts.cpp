@@ -162,7 +162,7 @@ std::string from_fastvideo_name(const std::string& fastvideo_name) {
 
 NamedTensors load_wan_weights(const std::filesystem::path& folder_or_file,
                               const std::vector<TensorSpec>& specs,
-                              const std::vector<std::string>& unused_names) {
+                              const std::vector<TensorSpec>& unused) {
   const WeightFolder weights(folder_or_file);
   const WanKeyFormat ours;
   const WanKeyFormat theirs = detect_wan_key_format(weights.names()).value_or(ours);
@@ -173,7 +173,9 @@ NamedTensors load_wan_weights(const std::filesystem::path& folder_or_file,
     if (spec.name.starts_with(kGamePatches) && !weights.contains(spec.name))
       spec.name.replace(0, kGamePatches.size(), kPatches);
   }
-  NamedTensors tensors = weights.load_strict(wanted, unused_names);
+  std::vector<std::string> ignored;
+  for (const TensorSpec& spec : unused) ignored.push_back(spec.name);
+  NamedTensors tensors = weights.load_strict(wanted, ignored);
   for (size_t i = 0; i < specs.size(); ++i) tensors[i].first = specs[i].name;
   return tensors;
 }

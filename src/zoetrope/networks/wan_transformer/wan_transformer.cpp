@@ -127,8 +127,7 @@ at::Tensor WanTransformer::embed_patches(const at::Tensor& hidden_BCTHW) const {
           .reshape({batch, -1, config_.in_channels * config_.patch_elements()});
   const std::string layer = patch_embedding_name(config_);
   const at::Tensor weight = parameters_.value(layer + ".weight").flatten(1);
-  return observe("patch_embedding",
-                 at::linear(patches, weight, parameters_.value(layer + ".bias")))
+  return observe("patch_embedding", at::linear(patches, weight, parameters_.value(layer + ".bias")))
       .to(at::kFloat);
 }
 

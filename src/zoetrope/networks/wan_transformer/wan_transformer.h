@@ -21,7 +21,8 @@ struct WanTransformerInputs {
   at::Tensor timestep;      ///< fp32 in [0, 1000]: [B], per frame [B, T] or per token [B, N]
   at::Tensor text_BLE;  ///< text encoder output [B, L, text_dim], zero rows are attended to like
                         ///< any other; undefined for a network without text
-  at::Tensor image_BLE;  ///< image encoder output [B, L, image_dim]; undefined for a network without
+  at::Tensor
+      image_BLE;    ///< image encoder output [B, L, image_dim]; undefined for a network without
   Actions actions;  ///< of the whole clip, also in a streaming pass; without any, action modules
                     ///< are passed by
   /// Which keys which queries see, in tokens of [clean | hidden]; null means all. Not beside

@@ -20,11 +20,6 @@ constexpr const char* kCausalGameClassName = "CausalMatrixGame2WanModel";
 constexpr const char* kDiffusersVersion = "0.42.1";
 constexpr const char* kQkNorm = "rms_norm_across_heads";
 
-std::string class_name(const WanTransformerConfig& config) {
-  if (config.is_game) return config.is_causal ? kCausalGameClassName : kGameClassName;
-  return config.is_causal ? kCausalClassName : kClassName;
-}
-
 ActionSurroundings surroundings(const WanTransformerConfig& config) {
   return {config.width(), config.patch_size, config.num_layers};
 }
@@ -98,6 +93,11 @@ WanTransformerConfig read_wan_transformer_config(const std::filesystem::path& pa
   const nlohmann::json json = nlohmann::json::parse(read_file(path), nullptr, false);
   if (json.is_discarded()) fail<CheckpointError>("{}: must be JSON, but is not", path.string());
   return parse_wan_transformer_config(json, path.string());
+}
+
+std::string class_name(const WanTransformerConfig& config) {
+  if (config.is_game) return config.is_causal ? kCausalGameClassName : kGameClassName;
+  return config.is_causal ? kCausalClassName : kClassName;
 }
 
 nlohmann::ordered_json to_json(const WanTransformerConfig& config) {

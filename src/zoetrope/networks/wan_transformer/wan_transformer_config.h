@@ -23,7 +23,7 @@ struct WanTransformerConfig {
   int64_t in_channels = 16;  ///< 36 for image to video: noise, mask and first-frame latents
   int64_t out_channels = 16;
   int64_t text_dim = 4096;  ///< 0 without text: blocks then attend to image tokens instead
-  int64_t freq_dim = 256;  ///< width of the sinusoidal timestep embedding
+  int64_t freq_dim = 256;   ///< width of the sinusoidal timestep embedding
   int64_t ffn_dim = 13824;
   int64_t num_layers = 40;
   bool cross_attn_norm = true;  ///< an affine LayerNorm in front of the cross attention
@@ -68,6 +68,9 @@ WanTransformerConfig parse_wan_transformer_config(const nlohmann::json& json,
 /// Reads `path` (`transformer/config.json`). Throws CheckpointError for its contents, Error when it
 /// cannot be read.
 WanTransformerConfig read_wan_transformer_config(const std::filesystem::path& path);
+
+/// `WanTransformer3DModel`, or what FastVideo calls such a network.
+std::string class_name(const WanTransformerConfig& config);
 
 /// What Diffusers writes for this config, `_class_name` included.
 nlohmann::ordered_json to_json(const WanTransformerConfig& config);

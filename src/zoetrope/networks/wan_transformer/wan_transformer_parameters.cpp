@@ -84,8 +84,7 @@ ParameterGroupSpec block_specs(const WanTransformerConfig& config, int64_t index
   group.linear("attn1.to_out.0", width, width);
   if (config.cross_attn_norm) group.norm("norm2", width);
   group.linear("attn2.to_q", width, width);
-  if (config.has_plain_cross_attention())
-    group.linears("attn2.", {"to_k", "to_v"}, width, width);
+  if (config.has_plain_cross_attention()) group.linears("attn2.", {"to_k", "to_v"}, width, width);
   if (config.has_image_branch())
     group.linears("attn2.", {"add_k_proj", "add_v_proj"}, width, *config.added_kv_proj_dim);
   group.tensor("attn2.norm_q.weight", {width});

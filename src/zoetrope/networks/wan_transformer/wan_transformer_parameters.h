@@ -26,8 +26,8 @@ std::vector<TensorSpec> wan_transformer_unused_specs(const WanTransformerConfig&
 
 /// The fp32 initial value of one parameter for training from scratch: Xavier-uniform linear weights
 /// and patch embedding, N(0, 0.02) for the text and time embedders, scale_shift_table N(0,
-/// 1/width), norm weights 1, biases and the output projection 0, as those of action modules. Its numbers depend on the source's
-/// seed and its name alone.
+/// 1/width), norm weights 1, biases and the output projection 0, as those of action modules. Its
+/// numbers depend on the source's seed and its name alone.
 at::Tensor wan_transformer_initial_value(const TensorSpec& spec, RandomSource& random);
 
 /// Fills `parameters` with wan_transformer_initial_value.
