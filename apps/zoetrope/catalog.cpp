@@ -41,7 +41,7 @@ void add_game_models(ModelRegistry& models) {
           causal,
           game_aliases(causal, "wan_game_causal",
                        package + "wangame.wangame_causal.WanGameCausalModel"),
-          "The same, causal, with key-value caches for streaming.")
+          "Matrix-Game 2, causal, with key-value caches for streaming.")
       .causal = true;
 }
 
