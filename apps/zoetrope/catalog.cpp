@@ -6,6 +6,7 @@
 #include "zoetrope/callbacks/validation.h"
 #include "zoetrope/methods/consistency_distillation/causal_consistency_method.h"
 #include "zoetrope/methods/distribution_matching/self_forcing_method.h"
+#include "zoetrope/methods/distribution_matching/streaming_long_tuning_method.h"
 #include "zoetrope/methods/fine_tuning/diffusion_forcing_method.h"
 #include "zoetrope/methods/fine_tuning/fine_tune_method.h"
 #include "zoetrope/methods/knowledge_distillation/causal_knowledge_distillation_method.h"
@@ -68,6 +69,12 @@ void add_distillation(MethodRegistry& methods) {
       "DMD2 of a causal student along its own rollouts.");
   self_forcing.default_callbacks = {kDistillationHealth};
   self_forcing.roles = {causal_student, teacher, {"critic"}};
+  config::Target& streaming = add_method<StreamingLongTuningMethod, StreamingLongTuningConfig>(
+      methods, "distribution_matching.streaming_long_tuning.StreamingLongTuningMethod",
+      "streaming_long_tuning", "Self-Forcing over the windows of long rollouts.");
+  streaming.default_callbacks = {kDistillationHealth};
+  streaming.roles = {causal_student, teacher, {"critic"}};
+  streaming.check_clip_length = check_clip_length;
   add_method<CausalConsistencyDistillationMethod, CausalConsistencyConfig>(
       methods, "consistency_model.causal_cd.CausalConsistencyDistillationMethod", "causal_cd",
       "Consistency distillation of a causal student from clean context.")
