@@ -1,5 +1,6 @@
 #include "zoetrope/catalog.h"
 
+#include "zoetrope/callbacks/action_sensitivity.h"
 #include "zoetrope/callbacks/distillation_health/distillation_health.h"
 #include "zoetrope/callbacks/ema.h"
 #include "zoetrope/callbacks/grad_clip.h"
@@ -112,6 +113,10 @@ void add_callbacks(config::Registry<Callback, const CallbackContext&>& callbacks
   callbacks.add<ValidationCallback, ValidationConfig>(
       validation, target_aliases(validation, "validation"),
       "Samples videos and measures the loss at fixed noise, periodically.");
+  const std::string actions = "zoetrope.callbacks.action_sensitivity.ActionSensitivity";
+  callbacks.add<ActionSensitivity, ActionSensitivityConfig>(
+      actions, target_aliases(actions, "action_sensitivity"),
+      "Measures whether actions change the videos, and raises an alarm when they do not.");
   const std::string health = "zoetrope.callbacks.distillation_health.DistillationHealth";
   callbacks.add<DistillationHealth, DistillationHealthConfig>(
       health, target_aliases(health, kDistillationHealth),
