@@ -12,7 +12,7 @@ struct StreamingSequence {
   TrainingBatch batch;  ///< conditions and samples of the whole sequence
   int64_t length = 0;   ///< latent frames that have been generated
   /// The last window: normalised latents, constant; undefined before the first.
-  at::Tensor previous_BTCHW;
+  at::Tensor previous_BTCHW = {};
 
   bool is_complete() const { return length >= batch.latents_BTCHW.size(1); }
 };
