@@ -41,6 +41,8 @@ class Student : public FakeCausalModel {
     add_conditions(batch);
     return batch;
   }
+  const std::filesystem::path& pipeline_folder() const override { return folder; }
+  std::filesystem::path folder = "fake";
   int num_prepared = 0;
   at::Tensor first_frame_BCTHW;
 };
@@ -90,9 +92,12 @@ StreamingLongTuningConfig streaming_config() {
 
 class StreamingLongTuning : public testing::Test {
  protected:
-  std::unique_ptr<StreamingLongTuningMethod> make(const StreamingLongTuningConfig& config) {
+  std::unique_ptr<StreamingLongTuningMethod> make(const StreamingLongTuningConfig& config,
+                                                  const std::filesystem::path& folder = "fake") {
     MethodContext context;
-    context.roles.add("student", std::make_unique<Student>(random_, config.chunk_size));
+    auto student = std::make_unique<Student>(random_, config.chunk_size);
+    student->folder = folder;
+    context.roles.add("student", std::move(student));
     context.roles.add("teacher", std::make_unique<Scorer>(random_, false));
     context.roles.add("critic", std::make_unique<Scorer>(random_));
     context.optimizer.learning_rate = 0.1;
@@ -175,11 +180,31 @@ TEST_F(StreamingLongTuning, WindowsShareTheFramesOfTheirOverlap) {
 
 TEST_F(StreamingLongTuning, TheFirstLatentOfALaterWindowIsMadeAnewByTheVae) {
   StreamingLongTuningConfig config = streaming_config();
+  config.streaming_fixed_overlap_latents = 2;
+  const std::filesystem::path folder(ZOETROPE_SOURCE_DIR "/assets/tiny-wan");
+  Batch batch = make_batch(0);
+  batch.vae_latent_BCTHW = at::zeros({1, 16, kNumFrames, 2, 2});
+  std::vector<std::vector<at::Tensor>> windows;
+  for (const bool anchored : {false, true}) {
+    config.streaming_reencode_overlap_anchor = anchored;
+    const auto method = make(config, folder);
+    auto& generated = windows.emplace_back();
+    for (const int64_t index : {1, 2})
+      generated.push_back(tensor(method->single_train_step(batch, {index}), "generated_latents"));
+  }
+  EXPECT_TRUE(at::equal(windows[0][0], windows[1][0])) << "a clip's own first frame";
+  const OverlapAnchor anchor(folder / "vae", at::kCPU, 1);
+  EXPECT_TRUE(at::equal(windows[1][1].narrow(1, 0, 2), anchor.reencode(windows[0][0], 2)));
+  EXPECT_TRUE(at::equal(windows[1][1].narrow(1, 1, 2), windows[0][1].narrow(1, 1, 2)));
+  EXPECT_FALSE(at::allclose(windows[1][1].select(1, 0), windows[0][1].select(1, 0), 0.05, 0.05));
+}
+
+TEST_F(StreamingLongTuning, ReadsTheVaeBeforeTheFirstStepAndOnlyToStream) {
+  StreamingLongTuningConfig config = streaming_config();
   config.streaming_reencode_overlap_anchor = true;
-  EXPECT_THAT(test::error_of([&] { make(config); }), HasSubstr("fake/vae"))
-      << "read before the first step";
+  EXPECT_THAT(test::error_of([&] { make(config); }), HasSubstr("fake/vae"));
   config.multi_phased_distill_schedule.entries.resize(1);
-  EXPECT_NO_THROW(make(config)) << "whole clips need no VAE";
+  EXPECT_NO_THROW(make(config)) << "whole clips need none";
 }
 
 TEST_F(StreamingLongTuning, LearnsFromTheNewFramesAlone) {
