@@ -1,11 +1,13 @@
 #include "zoetrope/catalog.h"
 
+#include "zoetrope/callbacks/action_sensitivity.h"
 #include "zoetrope/callbacks/distillation_health/distillation_health.h"
 #include "zoetrope/callbacks/ema.h"
 #include "zoetrope/callbacks/grad_clip.h"
 #include "zoetrope/callbacks/validation.h"
 #include "zoetrope/methods/consistency_distillation/causal_consistency_method.h"
 #include "zoetrope/methods/distribution_matching/self_forcing_method.h"
+#include "zoetrope/methods/distribution_matching/streaming_long_tuning_method.h"
 #include "zoetrope/methods/fine_tuning/diffusion_forcing_method.h"
 #include "zoetrope/methods/fine_tuning/fine_tune_method.h"
 #include "zoetrope/methods/knowledge_distillation/causal_knowledge_distillation_method.h"
@@ -98,6 +100,12 @@ void add_distillation(MethodRegistry& methods) {
       "DMD2 of a causal student along its own rollouts.");
   self_forcing.default_callbacks = {kDistillationHealth};
   self_forcing.roles = {causal_student, teacher, {"critic"}};
+  config::Target& streaming = add_method<StreamingLongTuningMethod, StreamingLongTuningConfig>(
+      methods, "distribution_matching.streaming_long_tuning.StreamingLongTuningMethod",
+      "streaming_long_tuning", "Self-Forcing over the windows of long rollouts.");
+  streaming.default_callbacks = {kDistillationHealth};
+  streaming.roles = {causal_student, teacher, {"critic"}};
+  streaming.check_clip_length = check_clip_length;
   add_method<CausalConsistencyDistillationMethod, CausalConsistencyConfig>(
       methods, "consistency_model.causal_cd.CausalConsistencyDistillationMethod", "causal_cd",
       "Consistency distillation of a causal student from clean context.")
@@ -135,6 +143,10 @@ void add_callbacks(config::Registry<Callback, const CallbackContext&>& callbacks
   callbacks.add<ValidationCallback, ValidationConfig>(
       validation, target_aliases(validation, "validation"),
       "Samples videos and measures the loss at fixed noise, periodically.");
+  const std::string actions = "zoetrope.callbacks.action_sensitivity.ActionSensitivity";
+  callbacks.add<ActionSensitivity, ActionSensitivityConfig>(
+      actions, target_aliases(actions, "action_sensitivity"),
+      "Measures whether actions change the videos, and raises an alarm when they do not.");
   const std::string health = "zoetrope.callbacks.distillation_health.DistillationHealth";
   callbacks.add<DistillationHealth, DistillationHealthConfig>(
       health, target_aliases(health, kDistillationHealth),

@@ -47,26 +47,6 @@ Keys distribution_matching_keys() {
           "attn_kind"};
 }
 
-Keys self_forcing_keys() {
-  return distribution_matching_keys() +
-         Keys{"chunk_size",          "student_sample_type", "same_step_across_blocks",
-              "last_step_only",      "context_noise",       "enable_gradient_in_rollout",
-              "start_gradient_frame"};
-}
-
-Keys streaming_keys() {
-  return self_forcing_keys() + Keys{"streaming_training",
-                                    "streaming_chunk_size",
-                                    "streaming_max_length",
-                                    "multi_phased_distill_schedule",
-                                    "streaming_anchor_inject_k",
-                                    "streaming_reencode_overlap_anchor",
-                                    "streaming_require_full_blocks",
-                                    "real_score_cfg",
-                                    "streaming_fixed_overlap_latents",
-                                    "streaming_min_new_frame"};
-}
-
 Keys diffusion_nft_keys() {
   return {"sampling",
           "validation",
@@ -90,9 +70,6 @@ Keys diffusion_nft_keys() {
 
 void add_distribution_matching(config::TargetTable& methods) {
   const std::string package = "fastvideo.train.methods.distribution_matching.";
-  add_planned(methods, package + "streaming_long_tuning.StreamingLongTuningMethod",
-              "streaming_long_tuning", "Self-Forcing over windows of a long rollout.",
-              streaming_keys());
   add_planned(methods, package + "anyflow_pretrain.AnyFlowPretrainMethod", "anyflow_pretrain",
               "Flow-map pre-training for any number of steps.",
               {"diffusion_ratio", "consistency_ratio", "epsilon", "weight_type",

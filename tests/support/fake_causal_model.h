@@ -1,5 +1,5 @@
-// The fake model with the streaming side of a causal one: what it remembers of a clip is the mean
-// of the frames that were stored last.
+// The fake model with the streaming side of a causal one: what it remembers of each clip is the
+// mean of the frames that were stored last.
 #pragma once
 
 #include <map>
@@ -28,8 +28,18 @@ class FakeCausalModel : public FakeModel, public CausalModelBase {
     forwards.back().stores_context = options.store_kv;
     const auto context = contexts.find(options.cache_tag);
     if (context != contexts.end()) velocity = velocity + kContextShare * context->second;
-    if (options.store_kv) contexts[options.cache_tag] = noisy_BTCHW.mean();
+    if (options.store_kv) contexts[options.cache_tag] = noisy_BTCHW.mean({1, 2, 3, 4}, true);
     return velocity;
+  }
+  StateDict cache_state(const std::string& cache_tag) const override {
+    const auto context = contexts.find(cache_tag);
+    if (context == contexts.end()) return {};
+    return {.tensors = {{"context", copy_for_checkpoint(context->second)}}, .scalars = {}};
+  }
+  void load_cache_state(const std::string& cache_tag, const StateDict& state,
+                        const Conditioning& /*conditioning*/) override {
+    contexts.erase(cache_tag);
+    if (!state.empty()) contexts[cache_tag] = state.tensor("context").clone();
   }
   at::Tensor predict_x0_streaming(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
                                   const Conditioning& conditioning,
@@ -44,7 +54,7 @@ class FakeCausalModel : public FakeModel, public CausalModelBase {
   }
   StreamingNetwork streaming_network(int64_t /*num_frames*/) override { return {}; }
 
-  std::map<std::string, at::Tensor> contexts;  ///< by cache tag
+  std::map<std::string, at::Tensor> contexts;  ///< [B, 1, 1, 1, 1] by cache tag
 
  private:
   int64_t frames_per_block_;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "zoetrope/base/log.h"
+#include "zoetrope/callbacks/use_average.h"
 #include "zoetrope/callbacks/validation_sampling.h"
 #include "zoetrope/media/image.h"
 #include "zoetrope/networks/wan_transformer/streaming_network.h"
@@ -13,22 +14,6 @@ namespace zoetrope {
 namespace {
 
 constexpr int kContactSheetColumns = 6;
-
-// The averaged weights are in the network as long as this lives.
-class UseAverage {
- public:
-  explicit UseAverage(ExponentialMovingAverage* average) : average_(average) {
-    if (average_ != nullptr) average_->swap();
-  }
-  ~UseAverage() {
-    if (average_ != nullptr) average_->swap();
-  }
-  UseAverage(const UseAverage&) = delete;
-  UseAverage& operator=(const UseAverage&) = delete;
-
- private:
-  ExponentialMovingAverage* average_;
-};
 
 DataConfig loss_data(const ValidationConfig& config, DataConfig data) {
   if (config.loss_data_path) data.data_path = *config.loss_data_path;

@@ -22,6 +22,12 @@ struct RoleRequirement {
   bool optional = false;
 };
 
+/// Adds an issue for everything in a component's config (of its struct type, read from `node`
+/// without faults) that does not fit clips of `num_latent_frames`, the run's
+/// training.data.num_latent_t.
+using ClipLengthCheck = std::function<void(const void* config, const Node& node,
+                                           int64_t num_latent_frames, const ReadContext& context)>;
+
 /// One `_target_` as config code sees it.
 struct Target {
   std::string kind = {};  ///< `model`, `method`, `callback`, `tracker`, `pipeline`
@@ -34,7 +40,8 @@ struct Target {
   std::vector<std::string> default_callbacks = {};
   /// Roles of a method, the student first.
   std::vector<RoleRequirement> roles = {};
-  bool causal = false;  ///< a model that predicts block by block
+  bool causal = false;                     ///< a model that predicts block by block
+  ClipLengthCheck check_clip_length = {};  ///< of a method
 
   /// Such as `DMD2Method`.
   std::string class_name() const { return name.substr(name.rfind('.') + 1); }

@@ -15,6 +15,7 @@
 #include "zoetrope/optim/adamw.h"
 #include "zoetrope/optim/learning_rate_schedule.h"
 #include "zoetrope/optim/optimizer_config.h"
+#include "zoetrope/tensor/state_dict.h"
 
 namespace zoetrope {
 
@@ -41,8 +42,9 @@ struct MethodContext {
   OptimizerConfig optimizer;
   int64_t max_train_steps = 0;
   bool precondition_outputs =
-      false;                ///< training.model.precondition_outputs: the loss is taken in x0
-  double flow_shift = 1.0;  ///< pipeline.flow_shift, or that of the student's pipeline folder
+      false;                      ///< training.model.precondition_outputs: the loss is taken in x0
+  double flow_shift = 1.0;        ///< pipeline.flow_shift, or that of the student's pipeline folder
+  int64_t num_latent_frames = 0;  ///< training.data.num_latent_t
   RandomSource* random = nullptr;  ///< borrowed
 };
 
@@ -120,6 +122,12 @@ class TrainingMethod {
   virtual std::vector<std::pair<std::string, NamedTensors>> averaged_roles() const { return {}; }
   /// Takes the weights of one of averaged_roles().
   virtual void load_averaged_role(const std::string& /*role*/, const NamedTensors& /*weights*/) {}
+  /// What a resumed run needs, beside weights and optimizers, to go on as if it had not stopped.
+  /// Asked for between two steps; tensors that the next step changes are copies.
+  virtual StateDict state_dict() const { return {}; }
+  /// Takes a state_dict of the same method, before the first resumed step. Throws CheckpointError
+  /// when it does not fit.
+  virtual void load_state_dict(const StateDict& /*state*/) {}
   /// The optimizers that step at `step`.
   virtual std::vector<RoleOptimizer*> optimizers(int64_t step) = 0;
   /// How the student is to be sampled that this method trains for few steps; none otherwise.

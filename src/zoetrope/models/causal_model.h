@@ -6,6 +6,7 @@
 #include <string>
 
 #include "zoetrope/models/model.h"
+#include "zoetrope/tensor/state_dict.h"
 
 namespace zoetrope {
 
@@ -30,6 +31,14 @@ class CausalModelBase : public virtual ModelBase {
   /// Empties the cache `cache_tag`, if there is one: before another clip, and when weights changed.
   /// Gradients that are still to come do not mind.
   virtual void clear_caches(const std::string& cache_tag) = 0;
+  /// Copies of what the cache `cache_tag` holds, for checkpoints: all that a streamed clip needs to
+  /// go on with the same bits, also where weights have changed since it was filled. Empty when
+  /// there is nothing.
+  virtual StateDict cache_state(const std::string& cache_tag) const = 0;
+  /// Fills the cache with a cache_state() of a clip; the next calls come with `conditioning`.
+  /// Throws CheckpointError when it is of another network.
+  virtual void load_cache_state(const std::string& cache_tag, const StateDict& state,
+                                const Conditioning& conditioning) = 0;
   /// The velocity of a chunk of frames that sees itself and the cache. `timestep` is a scalar, [B]
   /// or [B, T]. With grad mode on and no store_kv, gradient flows through the chunk alone. Throws
   /// Error when the cache holds a clip of another batch or size, when the chunk does not continue

@@ -29,4 +29,7 @@ struct TrainingBatch {
   int64_t batch_size() const { return latents_BTCHW.size(0); }
 };
 
+/// Latent frames [first, first + num_frames) of every clip as clips of their own: views.
+TrainingBatch frames_of(const TrainingBatch& clips, int64_t first, int64_t num_frames);
+
 }  // namespace zoetrope

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "zoetrope/base/error.h"
 #include "zoetrope/tensor/named_tensors.h"
 
 namespace zoetrope {
@@ -19,6 +20,30 @@ struct StateDict {
   std::vector<std::pair<std::string, StateScalar>> scalars;
 
   bool empty() const { return tensors.empty() && scalars.empty(); }
+
+  /// Adds all of `part`, its names behind `prefix`.
+  void add(const std::string& prefix, const StateDict& part);
+  /// What add() took in with this prefix.
+  StateDict part(const std::string& prefix) const;
+
+  /// An undefined tensor when there is none of that name.
+  at::Tensor find_tensor(const std::string& name) const;
+  /// Throws CheckpointError when there is none of that name.
+  at::Tensor tensor(const std::string& name) const;
+  /// Throws CheckpointError when there is none of that name and type.
+  template <class Value>
+  Value scalar(const std::string& name) const {
+    for (const auto& [key, value] : scalars) {
+      if (key != name) continue;
+      if (const auto* typed = std::get_if<Value>(&value)) return *typed;
+    }
+    fail<CheckpointError>("state: must have the value '{}', but it is missing or of another type",
+                          name);
+  }
 };
+
+/// A copy on the CPU, which stays as it is when `live` changes: for state that changes within a
+/// step.
+at::Tensor copy_for_checkpoint(const at::Tensor& live);
 
 }  // namespace zoetrope

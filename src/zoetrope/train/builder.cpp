@@ -59,6 +59,7 @@ std::unique_ptr<TrainingMethod> build_method(const RunConfig& config,
   method_context.precondition_outputs = config.training.model.precondition_outputs;
   const ModelBase& student = method_context.roles.require("student", true, "training");
   method_context.flow_shift = flow_shift(config, student.pipeline_folder());
+  method_context.num_latent_frames = config.training.data.num_latent_t;
   method_context.random = &random;
   auto method = registries.methods.make(config.method, std::move(method_context));
   method->student().init_preprocessors();

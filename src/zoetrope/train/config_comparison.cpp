@@ -34,9 +34,16 @@ void collect(const Node& node, const std::string& path, Scalars& scalars) {
     return;
   }
   std::vector<std::string> items;
-  for (const Node& item : node.items())
-    items.push_back(item.is_scalar() ? item.text() : write_yaml(item));
-  scalars.emplace_back(path, fmt::format("[{}]", fmt::join(items, ", ")));
+  for (size_t i = 0; i < node.items().size(); ++i) {
+    const Node& item = node.items()[i];
+    if (item.is_map()) {  // whose keys may come in another order
+      collect(item, fmt::format("{}[{}]", path, i), scalars);
+    } else {
+      items.push_back(item.is_scalar() ? item.text() : write_yaml(item));
+    }
+  }
+  const bool only_maps = items.empty() && !node.items().empty();
+  if (!only_maps) scalars.emplace_back(path, fmt::format("[{}]", fmt::join(items, ", ")));
 }
 
 Scalars scalars_of(const Node& document) {

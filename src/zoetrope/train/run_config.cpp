@@ -110,6 +110,12 @@ void check_roles(const RunConfig& run, const Node& models, Issues& issues) {
   }
 }
 
+void check_clip_length(const RunConfig& run, const Node& method, Issues& issues) {
+  if (run.method.target == nullptr || !run.method.target->check_clip_length) return;
+  run.method.target->check_clip_length(run.method.config.get(), method,
+                                       run.training.data.num_latent_t, {issues, "method"});
+}
+
 PipelineConfig read_pipeline(const Node& node, Issues& issues) {
   PipelineConfig pipeline;
   const ReadContext context{issues, "pipeline"};
@@ -178,12 +184,14 @@ RunConfig read_run_config(const Node& document, const TargetTables& tables, Issu
   if (!document.is_map()) return run;
   if (document.find("models") != nullptr)
     run.models = read_models(sections.models, tables.models, issues);
+  const size_t num_faults = issues.faults().size();
   if (document.find("method") != nullptr)
     run.method = tables.methods.read(sections.method, {issues, "method"});
   if (document.find("training") != nullptr) {
     config::schema_of<TrainingConfig>().read(sections.training, &run.training,
                                              {issues, "training"});
   }
+  if (issues.faults().size() == num_faults) check_clip_length(run, sections.method, issues);
   check_roles(run, sections.models, issues);
   run.callbacks = read_callbacks(sections.callbacks, tables.callbacks, issues);
   add_default_callbacks(run, tables.callbacks, issues);

@@ -155,6 +155,32 @@ void add_callback_items(const ModelBase& student, const std::string& name, const
     items.push_back(make_item({"callbacks", name, key}, to_pickle(value)));
 }
 
+/// The method's own state, which no checkpoint of FastVideo's has.
+constexpr const char* kMethod = "method";
+
+void add_method_items(const TrainingMethod& method, std::vector<DcpItem>& items) {
+  const StateDict state = method.state_dict();
+  for (const auto& [name, tensor] : state.tensors)
+    items.push_back(make_item({kMethod, name}, tensor));
+  for (const auto& [name, value] : state.scalars)
+    items.push_back(make_item({kMethod, name}, to_pickle(value)));
+}
+
+void restore_method(const DcpFolder& checkpoint, TrainingMethod& method) {
+  const std::string prefix = fmt::format("{}.", kMethod);
+  StateDict state;
+  for (const auto& [key, entry] : checkpoint.entries()) {
+    if (!key.starts_with(prefix)) continue;
+    const std::string name = key.substr(prefix.size());
+    if (entry.is_tensor) {
+      state.tensors.emplace_back(name, checkpoint.read_tensor(key));
+    } else if (const auto scalar = from_pickle(checkpoint.read_value(key))) {
+      state.scalars.emplace_back(name, *scalar);
+    }
+  }
+  if (!state.empty()) method.load_state_dict(state);
+}
+
 std::vector<std::string> tensor_faults(const DcpFolder& checkpoint,
                                        const std::vector<DcpItem>& items) {
   std::vector<std::string> faults;
@@ -281,6 +307,7 @@ std::vector<DcpItem> training_state(TrainingMethod& method, const NamedCallbacks
     for (DcpItem& item : role_tensors(*optimizer)) items.push_back(std::move(item));
     add_role_values(*optimizer, optimizer->model(), items);
   }
+  add_method_items(method, items);
   for (const auto& [name, callback] : callbacks)
     add_callback_items(method.student(), name, *callback, items);
   return items;
@@ -300,6 +327,7 @@ void restore_training_state(const DcpFolder& checkpoint, RunState& run,
   for (RoleOptimizer* optimizer : run.method.role_optimizers())
     restore_role(checkpoint, *optimizer);
   restore_averaged_roles(checkpoint, run.method);
+  restore_method(checkpoint, run.method);
   for (const auto& [name, callback] : callbacks) restore_callback(checkpoint, name, *callback, run);
 }
 

@@ -1,6 +1,7 @@
 // The state of a run under the keys of FastVideo's checkpoints: `roles.<role>.transformer.*`,
-// `optimizers.<role>.*`, `schedulers.<role>.*`, `callbacks.<name>.*`. Knows no concrete model,
-// method or callback, and no file layout. Source: FastVideo train/utils/checkpoint.py.
+// `optimizers.<role>.*`, `schedulers.<role>.*`, `callbacks.<name>.*`; and `method.*`, a method's
+// own state, which FastVideo does not save. Knows no concrete model, method or callback, and no
+// file layout. Source: FastVideo train/utils/checkpoint.py.
 #pragma once
 
 #include <vector>

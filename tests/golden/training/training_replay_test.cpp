@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "golden/training/overwritten_cache.h"
 #include "golden/training/recorded_trajectories.h"
 #include "golden/training/trace_checker.h"
 #include "support/golden.h"
@@ -227,6 +228,7 @@ void TrainingReplay::replay(const GoldenCase& golden, Implementation implementat
   auto checker = std::make_unique<test::TraceChecker>(golden, !bf16, implementation);
   const test::TraceChecker& checked = *checker;
   callbacks.emplace_back("trace", std::move(checker));
+  callbacks.emplace_back("overwritten_cache", std::make_unique<test::OverwrittenCache>(golden));
   const TrainingData data = build_data(config, *method);
   RecordingTracker tracker;
   RunCheckpoints checkpoints(checkpoint_options(config));

@@ -112,12 +112,15 @@ TEST(Dmd2Method, GeneratorLossHasTheMatchingGradient) {
 TEST(Dmd2Method, EncodesTheNegativePromptOnlyWhenItIsUsed) {
   KeyedRandomSource random(5);
   for (const char* policy : {"negative_prompt", "zero", "keep"}) {
-    Dmd2Config config = make_config();
-    config.cfg_uncond.text = policy;
-    Dmd2Method method(config, make_context(random, Roles(random)));
-    method.on_train_start();
-    EXPECT_EQ(dynamic_cast<FakeModel&>(method.student()).has_negative_prompt,
-              std::string(policy) == "negative_prompt");
+    for (const double guidance : {1.0, 3.0}) {
+      Dmd2Config config = make_config();
+      config.cfg_uncond.text = policy;
+      config.real_score_guidance_scale = guidance;
+      Dmd2Method method(config, make_context(random, Roles(random)));
+      method.on_train_start();
+      EXPECT_EQ(dynamic_cast<FakeModel&>(method.student()).has_negative_prompt,
+                guidance == 3.0 && std::string(policy) == "negative_prompt");
+    }
   }
 }
 

@@ -59,6 +59,9 @@ class CausalTextModel : public TextModel, public CausalModelBase {
 
   int64_t num_frames_per_block() const override { return 2; }
   void clear_caches(const std::string& /*cache_tag*/) override {}
+  StateDict cache_state(const std::string& /*cache_tag*/) const override { return {}; }
+  void load_cache_state(const std::string& /*cache_tag*/, const StateDict& /*state*/,
+                        const Conditioning& /*conditioning*/) override {}
   at::Tensor predict_noise(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
                            const Conditioning& conditioning) override {
     timestep_BT = timestep;

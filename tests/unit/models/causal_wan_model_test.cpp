@@ -119,6 +119,53 @@ TEST_F(CausalWanModel, CachesAreKeptApartByTheirTag) {
   EXPECT_NO_THROW(model.clear_caches("never used"));
 }
 
+// Also with weights that have changed since the cache was filled, and a ring that has gone round.
+TEST_F(CausalWanModel, ARestoredCacheGivesTheSameBits) {
+  const TemporaryFolder folder;
+  config_.init_from = folder_with(folder, {{"local_attn_size", 3}, {"sink_size", 1}});
+  config_.num_frames_per_block = 1;
+  for (const auto implementation : {Implementation::kPlain, Implementation::kFastest}) {
+    WanCausalModel model(config_, context_);
+    WanCausalModel other(config_, context_);
+    model.transformer().set_implementation(implementation);
+    other.transformer().set_implementation(implementation);
+    EXPECT_TRUE(model.cache_state("long").empty());
+    for (int64_t frame = 0; frame < kFrames; ++frame) {
+      stream(model, noisy_.narrow(1, frame, 1), 0, text_,
+             {.cache_tag = "long", .store_kv = true, .cur_start_frame = frame});
+    }
+    const StateDict state = model.cache_state("long");
+    for (WanCausalModel* changed : {&model, &other}) {
+      at::NoGradGuard no_grad;
+      for (const ParameterGroup& group : changed->parameters().groups())
+        group.flat_master.mul_(1.125);
+    }
+    Conditioning same_text;
+    same_text.text_embedding_BLD = text_.text_embedding_BLD.clone();
+    other.load_cache_state("long", state, same_text);
+    const StreamingOptions next = {.cache_tag = "long", .cur_start_frame = kFrames};
+    const at::Tensor chunk = noisy_.narrow(1, 1, 1);
+    const at::Tensor expected = stream(model, chunk, 500, text_, next);
+    EXPECT_TRUE(at::equal(stream(other, chunk, 500, same_text, next), expected));
+    const at::Tensor timestep = at::scalar_tensor(500.0);
+    EXPECT_TRUE(at::equal(other.predict_noise_streaming(chunk, timestep, same_text, next),
+                          model.predict_noise_streaming(chunk, timestep, text_, next)));
+    other.clear_caches("long");
+    EXPECT_THAT(error_of([&] { stream(other, chunk, 500, same_text, next); }),
+                HasSubstr("holds frames up to 0"));
+  }
+}
+
+TEST_F(CausalWanModel, RefusesTheCacheOfAnotherWindow) {
+  WanCausalModel model(config_, context_);
+  stream(model, noisy_.narrow(1, 0, 2), 0, text_, {.store_kv = true});
+  const StateDict state = model.cache_state("pos");
+  context_.num_latent_frames = kFrames + 1;
+  WanCausalModel other(config_, context_);
+  EXPECT_THAT(error_of([&] { other.load_cache_state("pos", state, text_); }),
+              HasSubstr("must have the same window, but has 4 frames with 0 sinks instead of 5"));
+}
+
 TEST_F(CausalWanModel, HoldsTheConfiguredFramesWhenUnbounded) {
   WanCausalModel model(config_, context_);
   stream(model, noisy_.narrow(1, 0, 2), 0, text_, {.store_kv = true});

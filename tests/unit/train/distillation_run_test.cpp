@@ -1,28 +1,38 @@
-// A whole DMD2 run on fake models with its health watched.
+// Whole runs of DMD2 and of streaming long tuning on fake models with their health watched.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/fake_causal_model.h"
 #include "support/fake_run.h"
 #include "support/temporary_folder.h"
 #include "zoetrope/base/error.h"
 #include "zoetrope/callbacks/distillation_health/distillation_health.h"
 #include "zoetrope/methods/distribution_matching/dmd2_method.h"
+#include "zoetrope/methods/distribution_matching/streaming_long_tuning_method.h"
 
 namespace zoetrope {
 namespace {
 
+using test::FakeCausalModel;
 using test::FakeModel;
 using test::FakeRun;
 using ::testing::HasSubstr;
 
-std::unique_ptr<FakeRun> make_run(const std::filesystem::path& folder, const std::string& resume,
-                                  const DistillationHealthConfig& health) {
+/// With checkpoints after every step, without a method.
+std::unique_ptr<FakeRun> make_saving_run(const std::filesystem::path& folder,
+                                         const std::string& resume) {
   auto run = std::make_unique<FakeRun>(1);
   run->checkpoints.checkpoint.output_dir = folder.string();
   run->checkpoints.checkpoint.resume_from_checkpoint = resume;
   run->checkpoints.checkpoint.training_state_checkpointing_steps = 1;
-  run->checkpoints.raw_config = config::parse_yaml("method: {_target_: dmd2}", "config");
+  run->checkpoints.raw_config = config::parse_yaml("method: {_target_: distil}", "config");
   run->checkpoints.resolved_config = run->checkpoints.raw_config;
+  return run;
+}
+
+std::unique_ptr<FakeRun> make_run(const std::filesystem::path& folder, const std::string& resume,
+                                  const DistillationHealthConfig& health) {
+  auto run = make_saving_run(folder, resume);
   MethodContext context;
   for (const char* role : {"student", "teacher", "critic"}) {
     context.roles.add(role,
@@ -41,6 +51,70 @@ std::unique_ptr<FakeRun> make_run(const std::filesystem::path& folder, const std
   run->callbacks.emplace_back("distillation_health",
                               std::make_unique<DistillationHealth>(health, CallbackContext{}));
   return run;
+}
+
+/// Clips of four frames, the first stage's as a whole, from step 4 in windows of 2, 1 and 1 new
+/// frames; the student is updated at every other step.
+std::unique_ptr<FakeRun> make_streaming_run(const std::filesystem::path& folder,
+                                            const std::string& resume) {
+  auto run = make_saving_run(folder, resume);
+  MethodContext context;
+  context.roles.add("student", std::make_unique<FakeCausalModel>(run->random, 1));
+  context.roles.add("teacher", std::make_unique<FakeModel>(run->random, false));
+  context.roles.add("critic", std::make_unique<FakeModel>(run->random));
+  context.optimizer.learning_rate = 0.01;
+  context.max_train_steps = 100;
+  context.num_latent_frames = 4;
+  context.random = &run->random;
+  StreamingLongTuningConfig config;
+  config.rollout_mode = "simulate";
+  config.dmd_denoising_steps = {1000, 500};
+  config.generator_update_interval = 2;
+  config.fake_score_learning_rate = 0.01;
+  config.fake_score_lr_scheduler = "constant";
+  config.chunk_size = 1;
+  config.streaming_chunk_size = 2;
+  config.streaming_fixed_overlap_latents = 1;
+  config.streaming_reencode_overlap_anchor = false;
+  DistillStageConfig whole_clips;
+  whole_clips.end_step = 4;
+  DistillStageConfig windows;
+  windows.stage = "streaming_long";
+  config.multi_phased_distill_schedule.entries = {whole_clips, windows};
+  run->method = std::make_unique<StreamingLongTuningMethod>(config, std::move(context));
+  DistillationHealthConfig health;
+  health.every_steps = 4;
+  run->callbacks.emplace_back("distillation_health",
+                              std::make_unique<DistillationHealth>(health, CallbackContext{}));
+  return run;
+}
+
+// Two rounds a step: windows end at rounds 1 (2 frames), 2 (3), 3 (4), 4 (2 of the next clip), ...
+TEST(DistillationRun, StreamedClipsGoOnWithTheSameBitsAfterAResume) {
+  const test::TemporaryFolder folder;
+  const auto whole = make_streaming_run(folder / "whole", "");
+  whole->train(12, 2);
+  const auto& logged = whole->tracker.values;
+  for (const char* name : {"motion", "contrast_reference", "diversity", "critic_error",
+                           "dmd_gradient_norm", "update_to_weight/student", "alarm"})
+    EXPECT_TRUE(logged.at(12).contains(std::string("health/") + name)) << name;
+  EXPECT_EQ(logged.at(3).at("active_num_latent_t"), 4.0);
+  EXPECT_EQ(logged.at(4).at("streaming_current_length"), (2.0 + 3.0) / 2);
+  EXPECT_EQ(logged.at(5).at("streaming_current_length"), (4.0 + 2.0) / 2);
+  for (const int64_t stop : {2, 4, 5, 6, 7}) {
+    const auto output = folder / std::to_string(stop);
+    make_streaming_run(output, "latest")->train(stop, 2);
+    const auto resumed = make_streaming_run(output, "latest");
+    resumed->train(12, 2);
+    EXPECT_EQ(resumed->tracker.resumed_at, stop);
+    EXPECT_TRUE(at::equal(resumed->weights(), whole->weights())) << stop;
+    for (int64_t step = stop + 1; step <= 12; ++step) {
+      for (const auto& [name, value] : logged.at(step)) {
+        if (name.ends_with("_sec")) continue;
+        EXPECT_EQ(resumed->tracker.values.at(step)[name], value) << stop << " " << step << name;
+      }
+    }
+  }
 }
 
 TEST(DistillationRun, LogsTheSameHealthAfterAResume) {

@@ -27,10 +27,11 @@ using test::TemporaryFolder;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr const char* kConfig = R"(
 models: {student: {_target_: fake, init_from: a}}
-method: {_target_: sft}
+method: {_target_: sft, list: [{b: 1, a: 2}]}
 training: {data: {seed: 7}, optimizer: {learning_rate: 0.05}}
 )";
 
@@ -191,7 +192,14 @@ TEST(Resume, ComparesTheConfigs) {
   testing::internal::CaptureStderr();
   other_rate->train(3, 3);
   EXPECT_THAT(testing::internal::GetCapturedStderr(),
-              HasSubstr("resume: training.optimizer.learning_rate is now 0.07, was 0.05"));
+              AllOf(HasSubstr("resume: training.optimizer.learning_rate is now 0.07, was 0.05"),
+                    Not(HasSubstr("method.list"))));
+  config.replace(config.find("a: 2"), 4, "a: 3");
+  const auto other_item = make_run(folder.path(), "latest", 2, config);
+  testing::internal::CaptureStderr();
+  other_item->train(3, 3);
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("resume: method.list[0].a is now 3, was 2"));
   config.replace(config.find("seed: 7"), 7, "seed: 8");
   const auto other_seed = make_run(folder.path(), "latest", 2, config);
   EXPECT_THAT(message_of<ConfigError>(*other_seed),

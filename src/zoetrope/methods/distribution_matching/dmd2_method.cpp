@@ -26,6 +26,16 @@ void check_timestep_range(const Dmd2Config& config, const config::Node& node,
   }
 }
 
+at::Tensor masked_mean(const at::Tensor& values_BTCHW, const at::Tensor& mask_BT111) {
+  if (!mask_BT111.defined()) return values_BTCHW.mean();
+  const at::Tensor mask = mask_BT111.to(values_BTCHW.scalar_type()).expand_as(values_BTCHW);
+  return (values_BTCHW * mask).sum() / mask.sum().clamp_min(1.0);
+}
+
+at::Tensor squared_error(const at::Tensor& a, const at::Tensor& b) {
+  return at::mse_loss(a, b, at::Reduction::None);
+}
+
 }  // namespace
 
 void Dmd2Config::describe(config::Schema<Dmd2Config>& schema) {
@@ -81,7 +91,8 @@ bool Dmd2Method::simulates() const {
 }
 
 void Dmd2Method::on_train_start() {
-  if (needs_negative_prompt(config_.cfg_uncond)) student().encode_negative_prompt();
+  const bool guided = config_.real_score_guidance_scale != 1.0;
+  if (guided && needs_negative_prompt(config_.cfg_uncond)) student().encode_negative_prompt();
 }
 
 std::optional<FewStepRollout> Dmd2Method::few_step_rollout() {
@@ -152,22 +163,30 @@ at::Tensor Dmd2Method::rollout_from_noise(const TrainingBatch& batch, const std:
   }
 }
 
-Dmd2Method::ScoreInput Dmd2Method::noise_generated(const TrainingBatch& batch,
-                                                   const at::Tensor& generated_BTCHW,
-                                                   const std::string& purpose) {
-  const at::Tensor drawn = context()
-                               .random
-                               ->integers({purpose + ".timestep", {batch.sample_indices.front()}},
-                                          0, kNumTrainTimesteps, {1})
-                               .to(generated_BTCHW.device(), /*non_blocking=*/true);
+at::Tensor Dmd2Method::draw_score_timesteps(const TrainingBatch& batch,
+                                            const std::string& purpose) {
+  const at::Tensor drawn =
+      context()
+          .random->integers({purpose, {batch.sample_indices.front()}}, 0, kNumTrainTimesteps, {1})
+          .to(batch.latents_BTCHW.device(), /*non_blocking=*/true);
   const double last = static_cast<double>(kNumTrainTimesteps);
+  return shift_and_clamp_timesteps(drawn, context().flow_shift,
+                                   std::floor(config_.min_timestep_ratio * last),
+                                   std::floor(config_.max_timestep_ratio * last))
+      .expand({batch.batch_size()});
+}
+
+at::Tensor Dmd2Method::score_scale(const at::Tensor& distance_BTCHW) const {
+  return distance_BTCHW.mean();
+}
+
+Dmd2Method::ScoreInput Dmd2Method::noise_generated(const GeneratedClips& clips,
+                                                   const std::string& purpose) {
   ScoreInput input;
-  input.timestep_B = shift_and_clamp_timesteps(drawn, context().flow_shift,
-                                               std::floor(config_.min_timestep_ratio * last),
-                                               std::floor(config_.max_timestep_ratio * last))
-                         .expand({batch.batch_size()});
-  input.noise_BTCHW = draw_noise(batch, purpose + ".noise");
-  input.noisy_BTCHW = schedule().add_noise(generated_BTCHW, input.noise_BTCHW, input.timestep_B);
+  input.timestep_B = draw_score_timesteps(clips.batch, purpose + ".timestep");
+  input.noise_BTCHW = draw_noise(clips.batch, purpose + ".noise");
+  input.noisy_BTCHW =
+      schedule().add_noise(clips.latents_BTCHW.detach(), input.noise_BTCHW, input.timestep_B);
   return input;
 }
 
@@ -183,54 +202,71 @@ at::Tensor Dmd2Method::guided_teacher_clean(const ScoreInput& input, const Train
   return halves[1] + (halves[0] - halves[1]) * scale;
 }
 
-Dmd2Method::Matching Dmd2Method::match_distributions(const TrainingBatch& batch,
-                                                     const at::Tensor& generated_BTCHW) {
+Dmd2Method::Matching Dmd2Method::match_distributions(const GeneratedClips& clips) {
   at::NoGradGuard no_grad;
-  const at::Tensor generated = generated_BTCHW.detach();
-  const ScoreInput input = noise_generated(batch, generated, "dmd.score");
+  const at::Tensor generated = clips.latents_BTCHW.detach();
+  const ScoreInput input = noise_generated(clips, clips.purpose + ".score");
   const at::Tensor fake =
-      predict_clean(critic_.model(), input.noisy_BTCHW, input.timestep_B, batch.conditional);
-  const at::Tensor real = guided_teacher_clean(input, batch);
-  return {((fake - real) / (generated - real).abs().mean()).nan_to_num(), real};
+      predict_clean(critic_.model(), input.noisy_BTCHW, input.timestep_B, clips.batch.conditional);
+  const at::Tensor real = guided_teacher_clean(input, clips.batch);
+  return {((fake - real) / score_scale((generated - real).abs())).nan_to_num(), real};
 }
 
-at::Tensor Dmd2Method::critic_loss(const TrainingBatch& batch, const at::Tensor& generated_BTCHW) {
-  const ScoreInput input = noise_generated(batch, generated_BTCHW, "dmd.critic_score");
+void Dmd2Method::add_generator_loss(const GeneratedClips& clips, StepOutput& output) {
+  const at::Tensor& generated = clips.latents_BTCHW;
+  const auto [gradient, teacher_clean] = match_distributions(clips);
+  const at::Tensor loss = masked_mean(
+      0.5 * squared_error(generated, (generated - gradient).detach()), clips.mask_BT111);
+  output.objectives.emplace_back(&student(), loss);
+  output.losses.emplace_back("generator_loss", loss.detach());
+  output.tensors.emplace_back("generated_latents", generated.detach());
+  output.tensors.emplace_back("dmd_gradient", gradient);
+  if (!clips.batch.data_latents_BTCHW.defined())
+    output.tensors.emplace_back("reference_latents", teacher_clean);
+}
+
+void Dmd2Method::add_critic_loss(const GeneratedClips& clips, StepOutput& output) {
+  const at::Tensor generated = clips.latents_BTCHW.detach();
+  const ScoreInput input = noise_generated(clips, clips.purpose + ".critic_score");
   const at::Tensor velocity =
       critic_.model()
-          .predict_noise(input.noisy_BTCHW, input.timestep_B, batch.conditional)
+          .predict_noise(input.noisy_BTCHW, input.timestep_B, clips.batch.conditional)
           .to(at::kFloat);
-  return at::mse_loss(velocity, input.noise_BTCHW - generated_BTCHW);
+  const at::Tensor loss =
+      masked_mean(squared_error(velocity, input.noise_BTCHW - generated), clips.mask_BT111);
+  output.objectives.emplace_back(&critic_.model(), loss);
+  output.losses.emplace_back("fake_score_loss", loss.detach());
+  output.tensors.emplace_back("critic_latents", generated);
+}
+
+void Dmd2Method::add_totals(const TrainingBatch& batch, bool student_updated, StepOutput& output) {
+  if (!student_updated) {
+    output.losses.insert(output.losses.begin(),
+                         {"generator_loss", at::zeros({}, batch.latents_BTCHW.options())});
+  }
+  const at::Tensor total_loss = output.losses[0].second + output.losses[1].second;
+  output.losses.insert(output.losses.begin(), {"total_loss", total_loss});
+  if (batch.data_latents_BTCHW.defined())
+    output.tensors.emplace_back("reference_latents", batch.data_latents_BTCHW);
+  output.metrics.emplace_back("update_student", student_updated ? 1.0 : 0.0);
+  output.num_tokens = student().num_tokens(batch.latents_BTCHW.sizes());
+}
+
+StepOutput Dmd2Method::train_on(const TrainingBatch& batch, const StepIndex& index) {
+  StepOutput output;
+  const bool update = updates_student(index.step);
+  if (update) add_generator_loss({batch, rollout(batch, index, Rollout::kStudent, true)}, output);
+  const at::Tensor resampled = rollout(batch, index, Rollout::kCritic, false);
+  add_critic_loss({batch, resampled}, output);
+  if (simulates()) output.tensors.emplace_back("resampled_latents", resampled);
+  add_totals(batch, update, output);
+  return output;
 }
 
 StepOutput Dmd2Method::single_train_step(const Batch& raw, const StepIndex& index) {
-  const TrainingBatch batch =
-      student().prepare_batch(raw, simulates() ? LatentsSource::kZeros : LatentsSource::kData);
-  const bool update = updates_student(index.step);
-  StepOutput output;
-  at::Tensor reference = batch.data_latents_BTCHW;
-  at::Tensor generator_loss = at::zeros({}, batch.latents_BTCHW.options());
-  if (update) {
-    const at::Tensor generated = rollout(batch, index, Rollout::kStudent, true);
-    const auto [gradient, teacher_clean] = match_distributions(batch, generated);
-    generator_loss = 0.5 * at::mse_loss(generated, (generated - gradient).detach());
-    output.objectives.emplace_back(&student(), generator_loss);
-    output.tensors.emplace_back("generated_latents", generated.detach());
-    output.tensors.emplace_back("dmd_gradient", gradient);
-    if (!reference.defined()) reference = teacher_clean;
-  }
-  const at::Tensor generated = rollout(batch, index, Rollout::kCritic, false);
-  const at::Tensor fake_score_loss = critic_loss(batch, generated);
-  output.objectives.emplace_back(&critic_.model(), fake_score_loss);
-  output.tensors.emplace_back("critic_latents", generated);
-  if (simulates()) output.tensors.emplace_back("resampled_latents", generated);
-  if (reference.defined()) output.tensors.emplace_back("reference_latents", reference);
-  output.losses = {{"total_loss", (generator_loss + fake_score_loss).detach()},
-                   {"generator_loss", generator_loss.detach()},
-                   {"fake_score_loss", fake_score_loss.detach()}};
-  output.metrics = {{"update_student", update ? 1.0 : 0.0}};
-  output.num_tokens = student().num_tokens(batch.latents_BTCHW.sizes());
-  return output;
+  return train_on(
+      student().prepare_batch(raw, simulates() ? LatentsSource::kZeros : LatentsSource::kData),
+      index);
 }
 
 }  // namespace zoetrope

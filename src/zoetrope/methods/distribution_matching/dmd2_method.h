@@ -47,13 +47,27 @@ class Dmd2Method : public TrainingMethod {
   /// Which of the two independent rollouts of a step is meant; names its draws.
   enum class Rollout { kStudent, kCritic };
 
+  /// What the student generated, as both losses see it.
+  struct GeneratedClips {
+    const TrainingBatch& batch;  ///< their conditions and samples, of as many frames
+    at::Tensor latents_BTCHW;
+    std::string purpose = "dmd";  ///< begins the names of the draws
+    at::Tensor mask_BT111 = {};   ///< bool, the frames that are learned from; undefined: all
+  };
+
   /// Clean latents [B, T, C, H, W] that the student generates; with a graph when `with_grad`.
   virtual at::Tensor rollout(const TrainingBatch& batch, const StepIndex& index, Rollout which,
                              bool with_grad);
   /// The table for noising generated latents and for converting predictions.
   virtual const FlowMatchSchedule& schedule() { return student().noise_schedule(); }
+  /// The timesteps [B], fp32, at which scores are compared. One for the whole batch.
+  virtual at::Tensor draw_score_timesteps(const TrainingBatch& batch, const std::string& purpose);
+  /// What the difference of both scores is divided by, given how far the generated latents are from
+  /// the teacher's; broadcasts over BTCHW. The mean distance of the batch.
+  virtual at::Tensor score_scale(const at::Tensor& distance_BTCHW) const;
 
   bool simulates() const;
+  bool updates_student(int64_t step) const;
   const std::vector<at::Tensor>& denoising_timesteps() const { return denoising_timesteps_; }
   void set_denoising_timesteps(std::vector<at::Tensor> timesteps) {
     denoising_timesteps_ = std::move(timesteps);
@@ -62,6 +76,15 @@ class Dmd2Method : public TrainingMethod {
   at::Tensor predict_clean(ModelBase& model, const at::Tensor& noisy_BTCHW,
                            const at::Tensor& timestep, const Conditioning& conditioning);
   at::Tensor draw_noise(const TrainingBatch& batch, const std::string& purpose);
+  /// One micro-batch: the student's rollout and loss where it is updated, the critic's own rollout
+  /// and loss.
+  StepOutput train_on(const TrainingBatch& batch, const StepIndex& index);
+  /// Adds the distribution matching loss of clips that have a graph, and its tensors.
+  void add_generator_loss(const GeneratedClips& clips, StepOutput& output);
+  /// Adds the critic's flow-matching loss and its tensors.
+  void add_critic_loss(const GeneratedClips& clips, StepOutput& output);
+  /// Completes losses and metrics of a step that has both losses, or the critic's alone.
+  void add_totals(const TrainingBatch& batch, bool student_updated, StepOutput& output);
 
  private:
   /// Generated latents, noised at a drawn timestep.
@@ -71,13 +94,11 @@ class Dmd2Method : public TrainingMethod {
     at::Tensor noisy_BTCHW;
   };
 
-  bool updates_student(int64_t step) const;
   at::Tensor rollout_from_data(const TrainingBatch& batch, const std::string& purpose,
                                int64_t target);
   at::Tensor rollout_from_noise(const TrainingBatch& batch, const std::string& purpose,
                                 int64_t target, bool with_grad);
-  ScoreInput noise_generated(const TrainingBatch& batch, const at::Tensor& generated_BTCHW,
-                             const std::string& purpose);
+  ScoreInput noise_generated(const GeneratedClips& clips, const std::string& purpose);
   at::Tensor guided_teacher_clean(const ScoreInput& input, const TrainingBatch& batch);
   /// What the student learns from, and the guided teacher's clean latents that it came from.
   struct Matching {
@@ -86,8 +107,7 @@ class Dmd2Method : public TrainingMethod {
     at::Tensor gradient_BTCHW;
     at::Tensor teacher_clean_BTCHW;
   };
-  Matching match_distributions(const TrainingBatch& batch, const at::Tensor& generated_BTCHW);
-  at::Tensor critic_loss(const TrainingBatch& batch, const at::Tensor& generated_BTCHW);
+  Matching match_distributions(const GeneratedClips& clips);
 
   Dmd2Config config_;
   ModelBase& teacher_;

@@ -10,11 +10,6 @@
 #include "zoetrope/methods/requirements.h"
 
 namespace zoetrope {
-namespace {
-
-constexpr const char* kCacheTag = "self_forcing";
-
-}  // namespace
 
 void SelfForcingConfig::describe(config::Schema<SelfForcingConfig>& schema) {
   schema.inherit<Dmd2Config>();
@@ -110,13 +105,16 @@ at::Tensor SelfForcingMethod::rollout(const TrainingBatch& batch, const StepInde
   }
   causal_student_.clear_caches(kCacheTag);
   at::Tensor clip = at::cat(generated, 1);
-  if (with_grad && !clip.requires_grad()) {
-    fail<ConfigError>(
-        "method: a block of the rollout must have a gradient, but start_gradient_frame is {} of {} "
-        "frames and enable_gradient_in_rollout is {}",
-        config_.start_gradient_frame, clip.size(1), config_.enable_gradient_in_rollout);
-  }
+  if (with_grad) require_gradient(clip);
   return clip;
+}
+
+void SelfForcingMethod::require_gradient(const at::Tensor& clip) const {
+  if (clip.requires_grad()) return;
+  fail<ConfigError>(
+      "method: a block of the rollout must have a gradient, but start_gradient_frame is {} of {} "
+      "frames and enable_gradient_in_rollout is {}",
+      config_.start_gradient_frame, clip.size(1), config_.enable_gradient_in_rollout);
 }
 
 at::Tensor SelfForcingMethod::denoise_block(const TrainingBatch& batch, const FrameBlock& block,
@@ -152,15 +150,22 @@ at::Tensor SelfForcingMethod::next_input(const TrainingBatch& batch, const at::T
 
 void SelfForcingMethod::store_context(const TrainingBatch& batch, const FrameBlock& block,
                                       const at::Tensor& clean, const std::string& purpose) {
-  at::NoGradGuard no_grad;
+  if (config_.context_noise > 0.0) return store_noised_context(batch, block, clean, purpose);
+  commit(batch, block, clean, at::zeros({batch.batch_size(), block.size}, clean.options()));
+}
+
+void SelfForcingMethod::store_noised_context(const TrainingBatch& batch, const FrameBlock& block,
+                                             const at::Tensor& clean, const std::string& purpose) {
   const at::Tensor timestep =
       at::full({batch.batch_size(), block.size}, config_.context_noise, clean.options());
-  at::Tensor context_latents = clean;
-  if (config_.context_noise > 0.0) {
-    context_latents =
-        schedule_.add_noise(clean, draw_block_noise(batch, clean, purpose + ".context"), timestep);
-  }
+  const at::Tensor noise = draw_block_noise(batch, clean, purpose + ".context");
+  commit(batch, block, schedule_.add_noise(clean, noise, timestep), timestep);
+}
+
+void SelfForcingMethod::commit(const TrainingBatch& batch, const FrameBlock& block,
+                               const at::Tensor& context_latents, const at::Tensor& timestep) {
   if (block.first + block.size == batch.latents_BTCHW.size(1)) return;  // nothing comes after it
+  at::NoGradGuard no_grad;
   StreamingOptions options;
   options.cache_tag = kCacheTag;
   options.store_kv = true;

@@ -33,20 +33,33 @@ class SelfForcingMethod : public Dmd2Method {
                      bool with_grad) override;
   const FlowMatchSchedule& schedule() override { return schedule_; }
 
- private:
+  /// Of the student's cache in rollouts.
+  static constexpr const char* kCacheTag = "self_forcing";
+
+  CausalModelBase& causal_student() const { return causal_student_; }
   /// The denoising step at which each block ends, on the CPU.
   std::vector<int64_t> draw_exit_steps(const std::string& purpose, const StepIndex& index,
                                        size_t num_blocks) const;
+  /// The clean latents of one block of `batch`, from noise [B, size, C, H, W].
   at::Tensor denoise_block(const TrainingBatch& batch, const FrameBlock& block,
                            const at::Tensor& noise, const std::string& purpose, int64_t exit_step,
                            bool with_grad);
-  at::Tensor next_input(const TrainingBatch& batch, const at::Tensor& noisy,
-                        const at::Tensor& clean, const std::string& purpose, size_t step);
-  /// Lets later blocks see this one.
+  /// Lets the blocks of `batch` that come after it see this one, as noisy as `context_noise` says.
   void store_context(const TrainingBatch& batch, const FrameBlock& block, const at::Tensor& clean,
                      const std::string& purpose);
+  /// The same with noise in any case: with `context_noise` 0 that of the schedule's least level.
+  void store_noised_context(const TrainingBatch& batch, const FrameBlock& block,
+                            const at::Tensor& clean, const std::string& purpose);
+  /// Throws ConfigError unless the student can learn from `clip`.
+  void require_gradient(const at::Tensor& clip) const;
+
+ private:
+  at::Tensor next_input(const TrainingBatch& batch, const at::Tensor& noisy,
+                        const at::Tensor& clean, const std::string& purpose, size_t step);
   at::Tensor draw_block_noise(const TrainingBatch& batch, const at::Tensor& like,
                               const std::string& purpose);
+  void commit(const TrainingBatch& batch, const FrameBlock& block,
+              const at::Tensor& context_latents, const at::Tensor& timestep);
 
   SelfForcingConfig config_;
   CausalModelBase& causal_student_;

@@ -87,6 +87,19 @@ void WanCausalModel::clear_caches(const std::string& cache_tag) {
   if (found != caches_.end()) found->second.clear();
 }
 
+StateDict WanCausalModel::cache_state(const std::string& cache_tag) const {
+  const auto found = caches_.find(cache_tag);
+  return found != caches_.end() ? found->second.state_dict() : StateDict();
+}
+
+void WanCausalModel::load_cache_state(const std::string& cache_tag, const StateDict& state,
+                                      const Conditioning& conditioning) {
+  const ParameterStore::Options& store = transformer().parameters().options();
+  cache(cache_tag).load_state_dict(
+      state, conditioning.text_embedding_BLD,
+      at::TensorOptions().device(store.device).dtype(store.compute_dtype));
+}
+
 at::Tensor WanCausalModel::predict_noise_streaming(const at::Tensor& noisy_BTCHW,
                                                    const at::Tensor& timestep,
                                                    const Conditioning& conditioning,

@@ -30,6 +30,9 @@ class WanCausalModel : public WanModel, public CausalModelBase {
                                           const Conditioning& conditioning,
                                           const at::Tensor& clean_BTCHW) override;
   void clear_caches(const std::string& cache_tag) override;
+  StateDict cache_state(const std::string& cache_tag) const override;
+  void load_cache_state(const std::string& cache_tag, const StateDict& state,
+                        const Conditioning& conditioning) override;
   at::Tensor predict_noise_streaming(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
                                      const Conditioning& conditioning,
                                      const StreamingOptions& options) override;

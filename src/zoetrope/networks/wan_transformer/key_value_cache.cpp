@@ -19,6 +19,15 @@ bool overlap(const std::vector<IndexRange>& a, const std::vector<IndexRange>& b)
   return false;
 }
 
+void copy_stored(const at::Tensor& stored, const at::Tensor& destination) {
+  if (stored.sizes() != destination.sizes()) {
+    fail<CheckpointError>(
+        "streaming cache: a stored block must have shape {}, but has {}; it is of another network",
+        format_shape(destination.sizes()), format_shape(stored.sizes()));
+  }
+  destination.copy_(stored);
+}
+
 }  // namespace
 
 KeyValueCache::KeyValueCache(std::string name, const WanTransformerConfig& config,
@@ -172,6 +181,51 @@ std::shared_ptr<StreamingPass> KeyValueCache::begin_pass(const CacheClip& clip,
 void KeyValueCache::end_pass(const StreamingPass& pass) {
   in_pass_ = false;
   if (pass.mode() == StreamingMode::kStore) end_frame_ = pass.frames().end;
+}
+
+CachedBlock KeyValueCache::filled_slots(const CachedBlock& block) const {
+  const int64_t num_tokens = std::min(end_frame_, capacity_) * clip_.rows * clip_.columns;
+  return {block.keys.narrow(1, 0, num_tokens), block.values.narrow(1, 0, num_tokens)};
+}
+
+StateDict KeyValueCache::state_dict() const {
+  StateDict state;
+  if (!in_use_ || end_frame_ == 0) return state;
+  state.scalars = {{"batch", clip_.batch},     {"rows", clip_.rows},
+                   {"columns", clip_.columns}, {"end_frame", end_frame_},
+                   {"capacity", capacity_},    {"sink_size", attention_.sink_size}};
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const CachedBlock filled = filled_slots(blocks_[i]);
+    state.tensors.emplace_back(fmt::format("keys.{}", i), copy_for_checkpoint(filled.keys));
+    state.tensors.emplace_back(fmt::format("values.{}", i), copy_for_checkpoint(filled.values));
+  }
+  if (text_.source_BLE.defined()) state.add("text.", text_.state_dict());
+  return state;
+}
+
+void KeyValueCache::load_state_dict(const StateDict& state, const at::Tensor& text_BLE,
+                                    const at::TensorOptions& options) {
+  clear();
+  if (state.empty()) return;
+  if (state.scalar<int64_t>("capacity") != capacity_ ||
+      state.scalar<int64_t>("sink_size") != attention_.sink_size) {
+    fail<CheckpointError>(
+        "{}: the stored one must have the same window, but has {} frames with {} sinks instead of "
+        "{} with {}",
+        name_, state.scalar<int64_t>("capacity"), state.scalar<int64_t>("sink_size"), capacity_,
+        attention_.sink_size);
+  }
+  allocate({state.scalar<int64_t>("batch"), state.scalar<int64_t>("rows"),
+            state.scalar<int64_t>("columns")},
+           options);
+  end_frame_ = state.scalar<int64_t>("end_frame");
+  for (size_t i = 0; i < blocks_.size(); ++i) {
+    const CachedBlock filled = filled_slots(blocks_[i]);
+    copy_stored(state.tensor(fmt::format("keys.{}", i)), filled.keys);
+    copy_stored(state.tensor(fmt::format("values.{}", i)), filled.values);
+  }
+  const StateDict text = state.part("text.");
+  if (!text.empty()) text_.load_state_dict(text, text_BLE, blocks_.size(), options.device());
 }
 
 }  // namespace zoetrope

@@ -10,6 +10,7 @@
 
 #include "zoetrope/networks/wan_transformer/streaming_pass.h"
 #include "zoetrope/networks/wan_transformer/text_key_values.h"
+#include "zoetrope/tensor/state_dict.h"
 
 namespace zoetrope {
 
@@ -56,6 +57,15 @@ class KeyValueCache {
   /// Ends the pass that begin_pass returned last; a storing pass commits its frames.
   void end_pass(const StreamingPass& pass);
 
+  /// Copies of the frames and of the text's keys and values, so that a restored cache gives the
+  /// same bits also where weights have changed since; empty when nothing is held.
+  StateDict state_dict() const;
+  /// Holds what `state` says, `options` as begin_pass gets them. `text_BLE` is the text that comes
+  /// with the next passes, the one that the state was made with. Throws CheckpointError when the
+  /// state is of another network or window.
+  void load_state_dict(const StateDict& state, const at::Tensor& text_BLE,
+                       const at::TensorOptions& options);
+
  private:
   /// How much one layer holds; nothing for a layer that a block does not have.
   struct LayerWidth {
@@ -69,6 +79,8 @@ class KeyValueCache {
   void allocate(const CacheClip& clip, const at::TensorOptions& options);
   bool holds(int64_t slot) const;
   void protect_readers(const std::vector<IndexRange>& slots);
+  /// Of a block: the slots that hold frames.
+  CachedBlock filled_slots(const CachedBlock& block) const;
 
   std::string name_;
   WanTransformerConfig config_;

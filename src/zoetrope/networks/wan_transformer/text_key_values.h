@@ -4,7 +4,7 @@
 
 #include <vector>
 
-#include <ATen/core/Tensor.h>
+#include "zoetrope/tensor/state_dict.h"
 
 namespace zoetrope {
 
@@ -26,6 +26,13 @@ struct TextKeyValues {
     return source_BLE.is_same(text_BLE) && source_version == text_BLE._version() &&
            merged_padding == merge_padding;
   }
+
+  /// Copies of what was made; not the text itself.
+  StateDict state_dict() const;
+  /// As if this had been made from `text_BLE`, on `device`. Throws CheckpointError when `state` is
+  /// of another network.
+  void load_state_dict(const StateDict& state, const at::Tensor& text_BLE, size_t num_blocks,
+                       at::Device device);
 };
 
 }  // namespace zoetrope
