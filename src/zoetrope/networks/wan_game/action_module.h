@@ -13,7 +13,7 @@ namespace zoetrope {
 
 /// The parameters of `<block>.action_model`, looked up once. Absent ones are null.
 struct ActionParameters {
-  /// `adapters` may be null. `block_index` is of `num_blocks`.
+  /// `adapters` may be null.
   ActionParameters(const ParameterStore& parameters, const LoraAdapters* adapters,
                    const ActionConfig& config, int64_t block_index);
 
