@@ -1,7 +1,5 @@
 // The image encoder against transformers' CLIPVisionModel and CLIPImageProcessorPil, every case of
 // kind `clip_vision`; the condition of the first frame against diffusers' WanImageToVideoPipeline.
-#include "zoetrope/networks/clip_vision/clip_vision_encoder.h"
-
 #include <gmock/gmock.h>
 
 #include "support/error_text.h"
@@ -9,6 +7,7 @@
 #include "support/temporary_folder.h"
 #include "zoetrope/base/error.h"
 #include "zoetrope/networks/clip_vision/clip_image_processor.h"
+#include "zoetrope/networks/clip_vision/clip_vision_encoder.h"
 #include "zoetrope/networks/first_frame.h"
 
 namespace zoetrope {

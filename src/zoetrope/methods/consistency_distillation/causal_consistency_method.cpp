@@ -61,9 +61,7 @@ at::Tensor CausalConsistencyDistillationMethod::guided_velocity(const TrainingBa
         .to(at::kFloat);
   }
   const auto twice = [](const at::Tensor& rows) { return at::cat({rows, rows}); };
-  const Conditioning both = {
-      at::cat({batch.conditional.text_embedding_BLD, batch.unconditional.text_embedding_BLD}),
-      at::Tensor()};
+  const Conditioning both = concatenate_rows(batch.conditional, batch.unconditional);
   const std::vector<at::Tensor> velocities =
       teacher_
           .predict_noise_teacher_forced(twice(noisy_BTCHW), twice(timestep_BT), both, twice(clean))

@@ -5,6 +5,24 @@
 #include "zoetrope/base/error.h"
 
 namespace zoetrope {
+namespace {
+
+void make_zero(const UnconditionalPolicyConfig& policy, const char* channel,
+               std::initializer_list<at::Tensor*> members) {
+  bool any = false;
+  for (at::Tensor* member : members) {
+    if (!member->defined()) continue;
+    *member = at::zeros_like(*member);
+    any = true;
+  }
+  if (any || policy.on_missing == "ignore") return;
+  fail<ConfigError>(
+      "method.cfg_uncond.{}: must be keep, since the model has no such condition, but got zero; or "
+      "set on_missing: ignore",
+      channel);
+}
+
+}  // namespace
 
 void UnconditionalPolicyConfig::describe(config::Schema<UnconditionalPolicyConfig>& schema) {
   using config::one_of;
@@ -18,18 +36,6 @@ void UnconditionalPolicyConfig::describe(config::Schema<UnconditionalPolicyConfi
                "Image condition of the unconditional score.", one_of({"keep", "zero"}));
   schema.field("action", &UnconditionalPolicyConfig::action, "Actions of the unconditional score.",
                one_of({"keep", "zero"}));
-  schema.check([](const UnconditionalPolicyConfig& policy, const config::Node& node,
-                  const config::ReadContext& context) {
-    if (policy.on_missing == "ignore") return;
-    for (const auto& [channel, value] :
-         {std::pair("image", policy.image), std::pair("action", policy.action)}) {
-      if (value == "keep") continue;
-      refuse(node, {context.issues, config::child_path(context.path, channel)},
-             fmt::format("must be keep, since the model has no such condition, but got {}; or set "
-                         "on_missing: ignore",
-                         value));
-    }
-  });
 }
 
 bool needs_negative_prompt(const UnconditionalPolicyConfig& policy) {
@@ -38,14 +44,26 @@ bool needs_negative_prompt(const UnconditionalPolicyConfig& policy) {
 
 Conditioning unconditional_conditioning(const UnconditionalPolicyConfig& policy,
                                         const TrainingBatch& batch) {
-  if (policy.text == "keep") return batch.conditional;
-  if (policy.text == "zero") {
-    return {at::zeros_like(batch.conditional.text_embedding_BLD),
-            at::zeros_like(batch.conditional.text_attention_mask_BL)};
+  Conditioning unconditional = batch.conditional;
+  const bool has_text = unconditional.text_embedding_BLD.defined();
+  if (has_text && policy.text == "negative_prompt") {
+    if (!batch.unconditional.text_embedding_BLD.defined())
+      fail("guidance: the batch must have the negative prompt's embedding, but it was not encoded");
+    unconditional.text_embedding_BLD = batch.unconditional.text_embedding_BLD;
+    unconditional.text_attention_mask_BL = batch.unconditional.text_attention_mask_BL;
   }
-  if (!batch.unconditional.text_embedding_BLD.defined())
-    fail("guidance: the batch must have the negative prompt's embedding, but it was not encoded");
-  return batch.unconditional;
+  if (policy.text == "zero") {
+    make_zero(policy, "text",
+              {&unconditional.text_embedding_BLD, &unconditional.text_attention_mask_BL});
+  }
+  if (policy.image == "zero") {
+    make_zero(policy, "image",
+              {&unconditional.image_embedding_BLD, &unconditional.image_latents_BTCHW});
+  }
+  if (policy.action == "zero") {
+    make_zero(policy, "action", {&unconditional.keyboard_BFK, &unconditional.mouse_BF2});
+  }
+  return unconditional;
 }
 
 }  // namespace zoetrope

@@ -20,8 +20,9 @@ struct UnconditionalPolicyConfig {
 /// Whether the negative prompt has to be encoded.
 bool needs_negative_prompt(const UnconditionalPolicyConfig& policy);
 
-/// The unconditional conditioning of `batch`. Throws Error when it needs the negative prompt and
-/// the batch has none.
+/// The unconditional conditioning of `batch`: the conditional one with its parts replaced. Throws
+/// Error when it needs the negative prompt and the batch has none, ConfigError when a part is to be
+/// zero that the batch does not have.
 Conditioning unconditional_conditioning(const UnconditionalPolicyConfig& policy,
                                         const TrainingBatch& batch);
 

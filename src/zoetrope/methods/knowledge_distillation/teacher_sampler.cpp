@@ -33,9 +33,7 @@ at::Tensor TeacherSampler::guided_velocity(const at::Tensor& noisy, const at::Te
   if (options_.guidance_scale == 1.0)
     return teacher_.predict_noise(noisy, timestep_B, batch.conditional).to(at::kFloat);
   const auto twice = [](const at::Tensor& rows) { return at::cat({rows, rows}); };
-  const Conditioning both = {
-      at::cat({batch.conditional.text_embedding_BLD, batch.unconditional.text_embedding_BLD}),
-      at::Tensor()};
+  const Conditioning both = concatenate_rows(batch.conditional, batch.unconditional);
   const std::vector<at::Tensor> halves =
       teacher_.predict_noise(twice(noisy), twice(timestep_B), both).to(at::kFloat).chunk(2);
   return halves[1] + options_.guidance_scale * (halves[0] - halves[1]);

@@ -9,6 +9,7 @@
 #include "zoetrope/models/pipeline_export.h"
 #include "zoetrope/networks/lora/lora_file.h"
 #include "zoetrope/networks/umt5/text_embedding.h"
+#include "zoetrope/networks/wan_transformer/conditioned_inputs.h"
 #include "zoetrope/networks/wan_transformer/wan_key_layouts.h"
 
 namespace zoetrope {
@@ -96,16 +97,15 @@ at::Tensor WanModel::clean_latents_BTCHW(const Batch& raw, LatentsSource source)
   if (source == LatentsSource::kZeros) {
     constexpr int64_t kSpatialCompression = 8;
     return at::zeros(
-        {raw.batch_size(), num_frames, transformer_.config().in_channels,
+        {raw.batch_size(), num_frames, transformer_.config().out_channels,
          context_.num_height / kSpatialCompression, context_.num_width / kSpatialCompression},
         at::TensorOptions().device(context_.device));
   }
   if (!raw.vae_latent_BCTHW.defined()) {
     fail<ConfigError>(
-        "training.data.preprocessed_data_type: must be t2v, since this method trains on latents, "
-        "but "
-        "the data is {}",
-        context_.data_type);
+        "training.data.preprocessed_data_type: must be one with videos, since this method trains "
+        "on latents, but is {}",
+        data_type());
   }
   const at::Tensor latents_BCTHW = raw.vae_latent_BCTHW.narrow(2, 0, num_frames)
                                        .to(context_.device, at::kFloat, /*non_blocking=*/true);
@@ -142,24 +142,35 @@ TrainingBatch WanModel::prepare_batch(const Batch& raw, LatentsSource source) {
   batch.sigmas_B = noise_schedule_.sigmas().index_select(0, index_B);
   const at::Tensor sigma = batch.sigmas_B.view({-1, 1, 1, 1, 1});
   batch.noisy_latents_BTCHW = (1.0 - sigma) * batch.latents_BTCHW + sigma * batch.noise_BTCHW;
-  batch.conditional.text_embedding_BLD =
-      raw.text_embedding_BLD.to(context_.device, context_.compute_dtype, /*non_blocking=*/true);
-  batch.conditional.text_attention_mask_BL =
-      raw.text_attention_mask_BL.to(context_.device, /*non_blocking=*/true);
+  batch.conditional = conditions_of(raw);
   if (negative_text_1LD_.defined()) {
+    batch.unconditional = batch.conditional;
     batch.unconditional.text_embedding_BLD = negative_text_1LD_.expand({raw.batch_size(), -1, -1});
+    batch.unconditional.text_attention_mask_BL.reset();
   }
   return batch;
+}
+
+Conditioning WanModel::conditions_of(const Batch& raw) const {
+  if (!raw.text_embedding_BLD.defined()) {
+    fail<ConfigError>(
+        "training.data.preprocessed_data_type: must be one with text, which this model needs, but "
+        "is {}",
+        data_type());
+  }
+  Conditioning conditions;
+  conditions.text_embedding_BLD =
+      raw.text_embedding_BLD.to(context_.device, context_.compute_dtype, /*non_blocking=*/true);
+  conditions.text_attention_mask_BL =
+      raw.text_attention_mask_BL.to(context_.device, /*non_blocking=*/true);
+  return conditions;
 }
 
 WanTransformerInputs WanModel::network_inputs(const at::Tensor& noisy_BTCHW,
                                               const at::Tensor& timestep,
                                               const Conditioning& conditioning) const {
-  WanTransformerInputs inputs;
-  inputs.hidden_BCTHW = noisy_BTCHW.transpose(1, 2).to(context_.compute_dtype);
-  inputs.timestep = timestep;
-  inputs.text_BLE = conditioning.text_embedding_BLD;
-  return inputs;
+  return conditioned_inputs(noisy_BTCHW.transpose(1, 2).to(context_.compute_dtype), timestep,
+                            conditioning);
 }
 
 at::Tensor WanModel::predict_noise(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,

@@ -1,5 +1,5 @@
-// WanModel: the bidirectional Wan 2.1 text-to-video transformer as a role.
-// Source: FastVideo train/models/wan/wan.py.
+// WanModel: the bidirectional Wan 2.1 text-to-video transformer as a role. Models with further
+// conditions override what makes them out of the data. Source: FastVideo train/models/wan/wan.py.
 #pragma once
 
 #include <optional>
@@ -61,6 +61,9 @@ class WanModel : public virtual ModelBase {
                        const NamedTensors& weights) const override;
 
  protected:
+  /// The conditions of the rows of `raw`, on the device, in the compute type: here its text.
+  virtual Conditioning conditions_of(const Batch& raw) const;
+  const ModelContext& context() const { return context_; }
   /// Inputs in the network's type and layout.
   WanTransformerInputs network_inputs(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
                                       const Conditioning& conditioning) const;

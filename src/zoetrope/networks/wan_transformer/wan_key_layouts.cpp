@@ -98,6 +98,15 @@ std::optional<std::string> rename_layer(std::string_view name, const LayerNames 
   return std::nullopt;
 }
 
+// FastVideo's image-to-video checkpoints have this norm in every block; no network reads it.
+std::vector<std::string> unused_names(const WeightFolder& weights) {
+  std::vector<std::string> unused;
+  for (const std::string& name : weights.names()) {
+    if (name.ends_with("norm_added_q.weight")) unused.push_back(name);
+  }
+  return unused;
+}
+
 }  // namespace
 
 std::string WanKeyFormat::describe() const {
@@ -161,7 +170,7 @@ NamedTensors load_wan_weights(const std::filesystem::path& folder_or_file,
   const WanKeyFormat theirs = detect_wan_key_format(weights.names()).value_or(ours);
   std::vector<TensorSpec> wanted = specs;
   for (TensorSpec& spec : wanted) spec.name = rename_wan_key(spec.name, ours, theirs);
-  NamedTensors tensors = weights.load_strict(wanted);
+  NamedTensors tensors = weights.load_strict(wanted, unused_names(weights));
   for (size_t i = 0; i < specs.size(); ++i) tensors[i].first = specs[i].name;
   return tensors;
 }
