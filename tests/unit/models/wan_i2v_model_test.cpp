@@ -31,7 +31,7 @@ class WanI2VModelTest : public testing::Test {
     raw_.text_attention_mask_BL = at::ones({2, 512});
     raw_.others["clip_feature"] = at::randn({2, 9, 20});
     raw_.others["first_frame_latent"] = at::randn({2, 16, kFrames + 1, 4, 6});
-    for (const char* id : {"first", "second"}) raw_.info.push_back({.id = id});
+    for (const char* id : {"first", "second"}) raw_.info.emplace_back().id = id;
     raw_.sample_indices = {0, 1};
   }
 
