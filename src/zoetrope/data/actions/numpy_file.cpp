@@ -1,8 +1,8 @@
 #include "zoetrope/data/actions/numpy_file.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
-#include <sstream>
 
 #include <ATen/ATen.h>
 
@@ -75,11 +75,13 @@ std::vector<int64_t> read_shape(std::string_view tuple) {
   const size_t end = tuple.find(')');
   if (!tuple.starts_with('(') || end == std::string_view::npos)
     fail<DataError>("the header must have a shape in parentheses");
-  std::istringstream sizes{std::string(tuple.substr(1, end - 1))};
   std::vector<int64_t> shape;
-  for (std::string size; std::getline(sizes, size, ',');) {
-    const size_t digit = size.find_first_of("0123456789");
-    if (digit != std::string::npos) shape.push_back(std::stoll(size.substr(digit)));
+  const char* const last = tuple.data() + end;
+  for (const char* digit = tuple.data() + 1; digit < last; ++digit) {
+    if (*digit == ' ' || *digit == ',') continue;
+    const auto [rest, error] = std::from_chars(digit, last, shape.emplace_back());
+    if (error != std::errc()) fail<DataError>("the header must have a shape of whole numbers");
+    digit = rest;
   }
   return shape;
 }
@@ -107,6 +109,7 @@ at::Tensor array_of(const PickleValue& array) {
   const std::vector<PickleValue>& order = dtype.state.as_elements();
   if (order.size() > 1 && order[1].as_string() == ">")
     fail<DataError>("the numbers must be little-endian, but are big-endian");
+  if (dtype.arguments().empty()) fail<DataError>("an array must have a type, but has none");
   ArrayLayout layout;
   layout.dtype = type_of(dtype.arguments().at(0).as_string());
   layout.fortran_order = state[3].as_boolean();
