@@ -190,17 +190,21 @@ std::optional<PlayService::Job> PlayService::wait_for_job() {
 }
 
 HttpReply PlayService::carry_out(const Job& job) {
-  const auto start = Clock::now();
   if (job.restart) session_.restart();
   const std::vector<media::Frame> frames = session_.next_frames(job.actions);
-  HttpReply reply{.status = 200,
-                  .content_type = "image/png",
-                  .body = media::encode_png(stack(frames)),
-                  .headers = {{"Frame-Count", std::to_string(frames.size())}}};
+  HttpReply reply = {.status = 200,
+                     .content_type = "image/png",
+                     .body = media::encode_png(stack(frames)),
+                     .headers = {{"Frame-Count", std::to_string(frames.size())}}};
   const std::lock_guard lock(mutex_);
   statistics_.num_frames += static_cast<int64_t>(frames.size());
-  statistics_.generation_sec += std::chrono::duration<double>(Clock::now() - start).count();
   return reply;
+}
+
+void PlayService::hand_on(HttpReply frames) {
+  const std::lock_guard lock(mutex_);
+  frames_ = std::move(frames);
+  work_changed_.notify_all();
 }
 
 void PlayService::run(const std::function<bool()>& should_stop) {
@@ -208,10 +212,11 @@ void PlayService::run(const std::function<bool()>& should_stop) {
   while (!should_stop()) {
     const std::optional<Job> job = wait_for_job();
     if (!job) continue;
-    HttpReply frames = carry_out(*job);
+    const auto start = Clock::now();
+    hand_on(carry_out(*job));
+    session_.prepare_next();
     const std::lock_guard lock(mutex_);
-    frames_ = std::move(frames);
-    work_changed_.notify_all();
+    statistics_.generation_sec += std::chrono::duration<double>(Clock::now() - start).count();
   }
 }
 

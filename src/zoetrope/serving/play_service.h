@@ -68,6 +68,7 @@ class PlayService {
   HttpReply end_session(const std::string& token);
   std::optional<Job> wait_for_job();
   HttpReply carry_out(const Job& job);
+  void hand_on(HttpReply frames);
   void close();
 
   PlaySession& session_;

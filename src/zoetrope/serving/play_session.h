@@ -28,6 +28,8 @@ class PlaySession {
   virtual void restart() = 0;
   /// The frames that follow, at least one, all of one size.
   virtual std::vector<media::Frame> next_frames(const PlayActions& actions) = 0;
+  /// Work for later frames; called when those of next_frames() were handed on.
+  virtual void prepare_next() {}
 };
 
 }  // namespace zoetrope
