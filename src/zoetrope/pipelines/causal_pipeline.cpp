@@ -56,6 +56,7 @@ void BlockStream::commit(const FrameBlock& block, const GuidedRows& guided,
 void stream_latents(const StreamingNetwork& network, const GuidedConditioning& conditions,
                     const StreamedClip& clip, const NamedNoise& noise, const BlockSink& sink,
                     const SamplingProgress& progress) {
+  const c10::NoGradGuard no_gradients;
   const BlockStream stream(network, clip.sampling, noise);
   const GuidedRows guided(conditions, clip.sampling.guidance_scale, clip.shape_BCTHW[0]);
   const std::vector<FrameBlock> blocks =
