@@ -14,7 +14,7 @@ import time
 from browser import Browser, find_chromium
 
 SKIPPED = 77
-MESSAGE = "document.getElementById('message').textContent"
+MESSAGE = "document.getElementById('message')?.textContent"
 MEASURED_SEC = 4
 PICTURE = "document.getElementById('canvas').toDataURL()"
 
@@ -97,7 +97,7 @@ def check_figures(page, keys, screenshot):
 
 def check_second_page(browser, first, url):
     second = browser.open(url)
-    second.wait_for(f"{MESSAGE}.includes('another page is playing')")
+    second.wait_for(f"{MESSAGE}?.includes('another page is playing')")
     first.close()
     second.wait_for(f"{MESSAGE} === ''")
     second.wait_for("shownAt.length > 5")

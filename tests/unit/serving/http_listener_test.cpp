@@ -160,7 +160,7 @@ TEST_F(HttpListenerTest, ATakenPortIsRefused) {
 }
 
 TEST_F(HttpListenerTest, APortIsFreeAgainAfterwards) {
-  const auto answer = [](const HttpRequest&) { return HttpReply{.body = "x"}; };
+  const auto answer = [](const HttpRequest&) { return HttpReply{200, "text/plain", "x", {}}; };
   int port = 0;
   {
     const HttpListener first(0, kMaxBytes, answer);
