@@ -27,7 +27,7 @@ struct BlockContext {
   /// Frames of the past that the self attention sees, too; null means none.
   std::shared_ptr<StreamingPass> streaming = nullptr;
   TextKeyValues* text_key_values = nullptr;  ///< borrowed; null: made anew, with gradient
-  /// What steers; null for a pass without actions. Only for plain blocks.
+  /// What steers; null for a pass without actions.
   std::shared_ptr<const ActionContext> actions = nullptr;
 };
 
