@@ -5,9 +5,11 @@
 
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "zoetrope/data/actions/frame_actions.h"
 #include "zoetrope/media/frame.h"
 
 namespace zoetrope {
@@ -21,6 +23,8 @@ struct SourceEntry {
   double start_sec = 0.0;             ///< where in the video to begin
   /// Where given, makes the frames of the one clip at its size, and `video` is not read.
   std::function<std::vector<media::Frame>()> render = {};
+  /// Controls of every frame of the video (of what `render` makes, where given).
+  std::optional<FrameActions> actions = std::nullopt;
 };
 
 /// Videos in `input`: a folder (every video below it, each with a text file of its name), a folder
