@@ -12,17 +12,46 @@
 #include "zoetrope/models/wan/wan_causal_model.h"
 #include "zoetrope/models/wan/wan_i2v_model.h"
 #include "zoetrope/models/wan/wan_model.h"
+#include "zoetrope/models/wan_game/wan_game_causal_model.h"
+#include "zoetrope/models/wan_game/wan_game_model.h"
 #include "zoetrope/planned_targets.h"
 
 namespace zoetrope {
 namespace {
 
-void add_models(config::Registry<ModelBase, const ModelContext&>& models) {
+using ModelRegistry = config::Registry<ModelBase, const ModelContext&>;
+
+/// FastVideo called Matrix-Game 2 "WanGame" before.
+std::vector<std::string> game_aliases(const std::string& path, const std::string& short_name,
+                                      const std::string& former_path) {
+  std::vector<std::string> aliases = target_aliases(path, short_name);
+  const std::vector<std::string> former = target_aliases(former_path, former_path);
+  aliases.insert(aliases.end(), former.begin(), former.end());
+  return aliases;
+}
+
+void add_game_models(ModelRegistry& models) {
+  const std::string package = "fastvideo.train.models.";
+  const std::string game = package + "matrixgame2.matrixgame2.MatrixGame2Model";
+  models.add<WanGameModel, WanModelConfig>(
+      game, game_aliases(game, "wan_game", package + "wangame.wangame.WanGameModel"),
+      "Image-to-video Wan that keyboard and mouse steer (Matrix-Game 2), bidirectional.");
+  const std::string causal = package + "matrixgame2.matrixgame2_causal.MatrixGame2CausalModel";
+  models
+      .add<WanGameCausalModel, WanCausalModelConfig>(
+          causal,
+          game_aliases(causal, "wan_game_causal",
+                       package + "wangame.wangame_causal.WanGameCausalModel"),
+          "The same, causal, with key-value caches for streaming.")
+      .causal = true;
+}
+
+void add_models(ModelRegistry& models) {
   const std::string wan = "fastvideo.train.models.wan.wan.WanModel";
   models.add<WanModel, WanModelConfig>(wan, target_aliases(wan, "wan"),
                                        "Wan 2.1 text-to-video, bidirectional.");
   const std::string wan_i2v = "fastvideo.train.models.wan.wan_i2v.WanI2VModel";
-  models.add<WanI2VModel, WanI2VModelConfig>(
+  models.add<WanI2VModel, WanModelConfig>(
       wan_i2v, target_aliases(wan_i2v, "wan_i2v"),
       "Wan 2.1 image-to-video, bidirectional; trains on data of the i2v schema.");
   const std::string wan_causal = "fastvideo.train.models.wan.wan_causal.WanCausalModel";
@@ -31,6 +60,7 @@ void add_models(config::Registry<ModelBase, const ModelContext&>& models) {
           wan_causal, target_aliases(wan_causal, "wan_causal"),
           "Wan 2.1 text-to-video, causal, with key-value caches for streaming.")
       .causal = true;
+  add_game_models(models);
   add_planned_models(models);
 }
 

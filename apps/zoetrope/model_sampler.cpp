@@ -21,6 +21,8 @@ at::ScalarType transformer_dtype(const std::string& name) {
   return *dtype;
 }
 
+}  // namespace
+
 void add_pipeline_options(CLI::App& command, SampleChoices& choices) {
   std::vector<std::string> names;
   for (const PipelineKind& kind : pipeline_kinds()) names.push_back(kind.name);
@@ -55,8 +57,6 @@ void add_pipeline_options(CLI::App& command, SampleChoices& choices) {
   command.add_option("--sink-size", choices.sink_size,
                      "causal: first latent frames that are always seen [the model's]");
 }
-
-}  // namespace
 
 void add_model_sampler_options(CLI::App& command, ModelSamplerOptions& options) {
   command

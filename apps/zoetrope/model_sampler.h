@@ -23,6 +23,9 @@ struct ModelSamplerOptions {
   VideoOptions video;
 };
 
+/// Adds --pipeline and the options that say how it samples.
+void add_pipeline_options(CLI::App& command, SampleChoices& choices);
+
 /// Adds MODEL and all options but the prompts to `command`.
 void add_model_sampler_options(CLI::App& command, ModelSamplerOptions& options);
 

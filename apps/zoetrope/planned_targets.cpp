@@ -119,11 +119,6 @@ std::vector<std::string> target_aliases(const std::string& path, const std::stri
 
 void add_planned_models(config::TargetTable& models) {
   const std::string package = "fastvideo.train.models.";
-  // FastVideo called Matrix-Game 2 "WanGame" before.
-  add_planned(models, package + "matrixgame2.matrixgame2.MatrixGame2Model", "wan_game",
-              "Image-to-video Wan steered by actions.", model_keys());
-  add_planned(models, package + "matrixgame2.matrixgame2_causal.MatrixGame2CausalModel",
-              "wan_game_causal", "Causal image-to-video Wan steered by actions.", model_keys());
   const std::vector<std::pair<std::string, std::string>> others = {
       {"cosmos.cosmos.CosmosModel", "cosmos"},
       {"hunyuan.hunyuan.HunyuanModel", "hunyuan"},

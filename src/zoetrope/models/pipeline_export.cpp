@@ -1,6 +1,9 @@
 #include "zoetrope/models/pipeline_export.h"
 
+#include <nlohmann/json.hpp>
+
 #include "zoetrope/base/error.h"
+#include "zoetrope/base/file.h"
 
 namespace zoetrope {
 namespace fs = std::filesystem;
@@ -39,6 +42,18 @@ void copy_pipeline_folder(const fs::path& source, const fs::path& target,
       fail<CheckpointError>("{}: cannot be copied to {}: {}", original.string(), copy.string(),
                             error.message());
   }
+}
+
+void rename_component_class(const fs::path& folder, const std::string& component,
+                            const std::string& class_name) {
+  const fs::path path = folder / "model_index.json";
+  nlohmann::ordered_json index = nlohmann::ordered_json::parse(read_file(path), nullptr, false);
+  const bool good = index.is_object() && index.contains(component) && index[component].is_array() &&
+                    index[component].size() == 2;
+  if (!good)
+    fail<CheckpointError>("{}: must name the library and class of '{}'", path.string(), component);
+  index[component][1] = class_name;
+  write_file_atomically(path, index.dump(2) + "\n");
 }
 
 }  // namespace zoetrope

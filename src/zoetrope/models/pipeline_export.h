@@ -13,4 +13,9 @@ namespace zoetrope {
 void copy_pipeline_folder(const std::filesystem::path& source, const std::filesystem::path& target,
                           const std::string& replaced_component);
 
+/// Makes the model_index.json of `folder` name `class_name` for `component`. Throws CheckpointError
+/// when the file is damaged.
+void rename_component_class(const std::filesystem::path& folder, const std::string& component,
+                            const std::string& class_name);
+
 }  // namespace zoetrope

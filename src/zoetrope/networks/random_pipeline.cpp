@@ -33,17 +33,31 @@ PipelineSize tiny_size() {
   return size;
 }
 
+ClipVisionConfig tiny_image_encoder() {
+  return {.hidden_size = 64,
+          .intermediate_size = 128,
+          .num_hidden_layers = 3,
+          .num_attention_heads = 4,
+          .image_size = 56,
+          .patch_size = 14,
+          .hidden_act = "gelu"};
+}
+
+// CLIP ViT-H/14.
+ClipVisionConfig wan_image_encoder() {
+  return {.hidden_size = 1280,
+          .intermediate_size = 5120,
+          .num_hidden_layers = 32,
+          .num_attention_heads = 16,
+          .patch_size = 14,
+          .hidden_act = "gelu"};
+}
+
 PipelineSize tiny_image_to_video() {
   PipelineSize size = tiny_size();
   size.name = "tiny-i2v";
   size.doc = "as tiny, image to video";
-  size.image_encoder = ClipVisionConfig{.hidden_size = 64,
-                                        .intermediate_size = 128,
-                                        .num_hidden_layers = 3,
-                                        .num_attention_heads = 4,
-                                        .image_size = 56,
-                                        .patch_size = 14,
-                                        .hidden_act = "gelu"};
+  size.image_encoder = tiny_image_encoder();
   size.transformer.in_channels = 36;
   size.transformer.image_dim = size.image_encoder->hidden_size;
   size.transformer.added_kv_proj_dim = size.transformer.width();
@@ -63,12 +77,38 @@ PipelineSize image_to_video_14b() {
   size.transformer.in_channels = 36;
   size.transformer.image_dim = 1280;
   size.transformer.added_kv_proj_dim = 5120;
-  size.image_encoder = ClipVisionConfig{.hidden_size = 1280,
-                                        .intermediate_size = 5120,
-                                        .num_hidden_layers = 32,
-                                        .num_attention_heads = 16,
-                                        .patch_size = 14,
-                                        .hidden_act = "gelu"};
+  size.image_encoder = wan_image_encoder();
+  return size;
+}
+
+PipelineSize tiny_game() {
+  PipelineSize size = tiny_size();
+  size.name = "tiny-game";
+  size.doc = "a few million parameters, steered by keyboard and mouse, for tests and toy games";
+  size.transformer.is_game = true;
+  size.transformer.in_channels = 36;
+  size.transformer.text_dim = 0;
+  size.image_encoder = tiny_image_encoder();
+  size.transformer.image_dim = size.image_encoder->hidden_size;
+  size.transformer.action = {.blocks = {0, 1, 2, 3, 4},
+                             .heads_num = 4,
+                             .hidden_size = 16,
+                             .keyboard_hidden_dim = 128,
+                             .mouse_hidden_dim = 128,
+                             .mouse_qk_dim_list = {8, 12, 12}};
+  return size;
+}
+
+PipelineSize matrix_game_2() {
+  PipelineSize size = text_to_video_1_3b();
+  size.name = "matrix-game-2";
+  size.doc = "Matrix-Game 2.0";
+  size.transformer.is_game = true;
+  size.transformer.in_channels = 36;
+  size.transformer.text_dim = 0;
+  size.transformer.image_dim = 1280;
+  size.image_encoder = wan_image_encoder();
+  size.transformer.action = ActionConfig();
   return size;
 }
 
@@ -148,11 +188,10 @@ void write_component(const fs::path& folder, const std::string& component, const
 
 const std::vector<PipelineSize>& pipeline_sizes() {
   static const std::vector<PipelineSize> sizes = {
-      tiny_size(),
-      tiny_image_to_video(),
-      text_to_video_1_3b(),
-      {"wan2.1-t2v-14b", "Wan2.1-T2V-14B", {}, {}, {}, 5.0},
-      image_to_video_14b()};
+      tiny_size(),          tiny_image_to_video(),
+      text_to_video_1_3b(), {"wan2.1-t2v-14b", "Wan2.1-T2V-14B", {}, {}, {}, 5.0},
+      image_to_video_14b(), tiny_game(),
+      matrix_game_2()};
   return sizes;
 }
 
@@ -165,10 +204,11 @@ void write_random_pipeline(const fs::path& folder, const PipelineSize& size,
   const bool image_to_video = size.transformer.has_image_branch();
   ordered_json index = {
       {"_class_name", image_to_video ? "WanImageToVideoPipeline" : "WanPipeline"}};
+  if (size.transformer.is_game) index["_class_name"] = "MatrixGamePipeline";
   index["scheduler"] = {"diffusers", "UniPCMultistepScheduler"};
   for (const std::string& component : options.components) {
     write_component(folder, component, size, options);
-    if (component == "transformer") index[component] = {"diffusers", "WanTransformer3DModel"};
+    if (component == "transformer") index[component] = {"diffusers", class_name(size.transformer)};
     if (component == "vae") index[component] = {"diffusers", "AutoencoderKLWan"};
     if (component == "text_encoder") index[component] = {"transformers", "UMT5EncoderModel"};
     if (component == "image_encoder") {

@@ -28,7 +28,8 @@ struct PipelineSize {
   std::optional<ClipVisionConfig> image_encoder = {};  ///< of image-to-video pipelines
 };
 
-/// `tiny`, `tiny-i2v`, `wan2.1-t2v-1.3b`, `wan2.1-t2v-14b`, `wan2.1-i2v-14b`.
+/// `tiny`, `tiny-i2v`, `wan2.1-t2v-1.3b`, `wan2.1-t2v-14b`, `wan2.1-i2v-14b`, `tiny-game`,
+/// `matrix-game-2`.
 const std::vector<PipelineSize>& pipeline_sizes();
 
 struct RandomPipelineOptions {

@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 
 #include "zoetrope/networks/umt5/text_embedding.h"
-#include "zoetrope/tensor/random_source.h"
 
 namespace zoetrope {
 namespace {
@@ -34,14 +33,6 @@ class Stopwatch {
 
 std::vector<int64_t> shape_of(const WanVae& vae, const VideoOptions& options) {
   return latent_shape(vae.config(), 1, options.num_frames, options.num_height, options.num_width);
-}
-
-// Draws are named after what they are for, so that they do not depend on each other.
-NamedNoise noise_of(const VideoRequest& request, const VideoOptions& options, at::Device device) {
-  return [random = KeyedRandomSource(options.seed), index = request.noise_index, device](
-             const std::string& name, at::IntArrayRef shape) mutable {
-    return random.normal({"sampling.noise" + name, {index}}, shape).to(device);
-  };
 }
 
 }  // namespace
@@ -89,7 +80,7 @@ VideoTiming VideoGenerator::generate(const DenoisingNetwork& network, const Vide
   const at::NoGradGuard no_grad;
   const auto shape = shape_of(vae_, options);
   const GuidedConditioning guided = conditions(request, options);
-  const NamedNoise noise = noise_of(request, options, device_);
+  const NamedNoise noise = keyed_noise(options.seed, request.noise_index, device_);
   const auto fresh_noise = [&](int64_t step) { return noise(fmt::format(".step{}", step), shape); };
   Stopwatch stopwatch;
   const at::Tensor latents_BCTHW =
@@ -104,7 +95,7 @@ VideoTiming VideoGenerator::stream(const StreamingNetwork& network, const VideoR
   const at::NoGradGuard no_grad;
   const StreamedClip clip{shape_of(vae_, options), options.sampling};
   const GuidedConditioning guided = conditions(request, options);
-  const NamedNoise noise = noise_of(request, options, device_);
+  const NamedNoise noise = keyed_noise(options.seed, request.noise_index, device_);
   WanVaeDecoding decoding;
   Stopwatch stopwatch;
   stream_latents(

@@ -20,7 +20,8 @@
 #include "zoetrope/catalog.h"
 #include "zoetrope/checkpoint/checkpoint_folder.h"
 #include "zoetrope/config/overrides.h"
-#include "zoetrope/models/wan/wan_model.h"
+#include "zoetrope/models/wan_game/wan_game_causal_model.h"
+#include "zoetrope/models/wan_game/wan_game_model.h"
 #include "zoetrope/train/builder.h"
 #include "zoetrope/train/trainer.h"
 
@@ -124,6 +125,40 @@ void expect_metrics(const GoldenCase& golden, RecordingTracker& tracker, double 
   }
 }
 
+/// The reference rounds the timesteps of whole passes of its game networks to bf16, and only there:
+/// its noise and conversions have the exact ones. Ours does not round; these do, to be compared.
+template <class Model>
+class WithRoundedTimesteps : public Model {
+ public:
+  using Model::Model;
+  at::Tensor predict_noise(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
+                           const Conditioning& conditioning) override {
+    return Model::predict_noise(noisy_BTCHW, timestep.to(at::kBFloat16).to(at::kFloat),
+                                conditioning);
+  }
+};
+
+const std::string kRounded = "rounded.";
+
+/// Adds the models above to the catalog, as `rounded.<name>`.
+void add_rounded_models(Catalog& catalog) {
+  auto& models = catalog.registries.models;
+  models.add<WithRoundedTimesteps<WanGameModel>, WanModelConfig>(
+      kRounded + models.find("wan_game")->name, {}, "");
+  models
+      .add<WithRoundedTimesteps<WanGameCausalModel>, WanCausalModelConfig>(
+          kRounded + models.find("wan_game_causal")->name, {}, "")
+      .causal = true;
+}
+
+void round_timesteps(const Catalog& catalog, RunConfig& config) {
+  for (auto& [role, component] : config.models) {
+    const config::Target* rounded =
+        catalog.registries.models.find(kRounded + component.target->name);
+    if (rounded != nullptr) component.target = rounded;
+  }
+}
+
 /// The reference's runs took their negative prompt from a file beside the models.
 void set_recorded_negative_text(ModelBase& student) {
   const SafetensorsFile file(test::golden_root() / "_models/neg.safetensors");
@@ -156,11 +191,13 @@ void TrainingReplay::replay(const GoldenCase& golden, Implementation implementat
   const auto trajectories = output / "trajectories";
   if (test::has_trajectories(golden))
     config::apply_overrides(document, {"--method.teacher_path_cache=" + trajectories.string()});
-  const Catalog catalog;
+  Catalog catalog;
+  add_rounded_models(catalog);
   const ComponentRegistries& registries = catalog.registries;
   config::Issues issues;
-  const RunConfig config = read_run_config(document, catalog.tables(), issues);
+  RunConfig config = read_run_config(document, catalog.tables(), issues);
   issues.throw_if_any();
+  round_timesteps(catalog, config);
 
   test::ReplayRandomSource random(config.training.model.logit_mean,
                                   config.training.model.logit_std);

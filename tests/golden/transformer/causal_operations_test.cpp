@@ -1,11 +1,14 @@
 // Block-causal passes over whole clips and chunk-by-chunk streaming against recordings of
 // FastVideo's causal network.
+#include <array>
+
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
 #include "recorded_names.h"
 #include "transformer_case.h"
 #include "zoetrope/networks/wan_transformer/causal_forward.h"
+#include "zoetrope/networks/wan_transformer/conditioned_inputs.h"
 
 namespace zoetrope::test {
 namespace {
@@ -13,7 +16,7 @@ namespace {
 constexpr double kTolerance = 1e-5;
 constexpr int64_t kTextTokens = 512;
 
-/// A recorded network and attention, as its description states them.
+/// A recorded network, attention and conditions, as its description states them.
 struct CausalCase {
   CausalCase(const GoldenCase& golden, const nlohmann::json& description)
       : network(load_transformer(golden.folder().parent_path() /
@@ -23,34 +26,52 @@ struct CausalCase {
     const nlohmann::json settings = description.value("config_overrides", description);
     config.local_attn_size = settings.value("local_attn_size", config.local_attn_size.value_or(-1));
     config.sink_size = settings.value("sink_size", config.sink_size.value_or(0));
+    config.num_frames_per_block =
+        description.value("num_frames_per_block", config.num_frames_per_block.value_or(1));
     if (settings.contains("rope_cache_policy"))
       config.rope_cache_policy = settings.at("rope_cache_policy").get<std::string>();
-    attention = causal_attention_of(config, description.at("num_frames_per_block").get<int64_t>());
-    const at::Tensor live = golden.tensor("text_live");
-    text = at::constant_pad_nd(live, {0, 0, 0, kTextTokens - live.size(1)});
+    attention = causal_attention_of(config, std::nullopt);
+    if (config.has_text()) {
+      const at::Tensor live = golden.tensor("text_live");
+      conditioning.text_embedding_BLD =
+          at::constant_pad_nd(live, {0, 0, 0, kTextTokens - live.size(1)});
+    } else {
+      conditioning.image_embedding_BLD = golden.tensor("image_embeds");
+      conditioning.image_latents_BTCHW = golden.tensor("image_latents").transpose(1, 2);
+      conditioning.keyboard_BFK = golden.tensor("keyboard_cond");
+      conditioning.mouse_BF2 = golden.tensor("mouse_cond");
+    }
+  }
+
+  WanTransformerInputs inputs(const at::Tensor& noisy_BCTHW, const at::Tensor& timestep,
+                              int64_t start_frame) const {
+    return conditioned_inputs(network->config(), at::kFloat, noisy_BCTHW, timestep, conditioning,
+                              start_frame);
   }
 
   std::unique_ptr<WanTransformer> network;
   CausalAttention attention;
-  at::Tensor text;
+  Conditioning conditioning;
 };
 
-bool is_causal_wan(const GoldenCase& golden, const nlohmann::json& description) {
-  if (!description.contains("num_frames_per_block") || !description.contains("model")) return false;
-  std::ifstream file(golden.folder().parent_path() / description.at("model").get<std::string>() /
-                     "transformer" / "config.json");
-  const auto config = nlohmann::json::parse(file, nullptr, false);
-  return config.is_object() && config.value("_class_name", "") == "WanTransformer3DModel" &&
-         !config.contains("r_embedder");
+bool is_causal_network(const GoldenCase& golden, const nlohmann::json& description,
+                       const std::vector<std::string>& classes) {
+  return description.contains("model") &&
+         is_network_of(golden.folder().parent_path() / description.at("model").get<std::string>() /
+                           "transformer",
+                       classes);
 }
 
 bool is_masked(const GoldenCase& golden, const std::string& name,
                const nlohmann::json& description) {
-  return golden.contains(name + ".frame_mask") && is_causal_wan(golden, description);
+  return golden.contains(name + ".frame_mask") &&
+         is_causal_network(golden, description, {"WanTransformer3DModel"});
 }
 
 bool is_streamed(const GoldenCase& golden, const nlohmann::json& description) {
-  return description.contains("calls") && is_causal_wan(golden, description);
+  return description.contains("calls") &&
+         is_causal_network(golden, description,
+                           {"WanTransformer3DModel", "CausalMatrixGame2WanModel"});
 }
 
 template <class Accepts>
@@ -73,11 +94,9 @@ class MaskedPasses : public testing::TestWithParam<std::filesystem::path> {
       if (!is_masked(golden_, name, description)) continue;
       SCOPED_TRACE(name);
       CausalCase recorded(golden_, description);
-      WanTransformerInputs inputs;
-      inputs.hidden_BCTHW = golden_.tensor(name + ".in.hidden_states");
-      inputs.timestep = golden_.tensor(name + ".in.timestep");
-      inputs.text_BLE = recorded.text;
-      check(name, recorded, inputs);
+      check(name, recorded,
+            recorded.inputs(golden_.tensor(name + ".in.hidden_states"),
+                            golden_.tensor(name + ".in.timestep"), 0));
     }
   }
 
@@ -152,18 +171,32 @@ class StreamedPasses : public testing::TestWithParam<std::filesystem::path> {
 
   void expect_cache(const std::string& name, const nlohmann::json& call,
                     const KeyValueCache& cache) const {
-    const nlohmann::json& layers = call.at("cache_after").at("kv_cache");
-    for (size_t i = 0; i < layers.size(); ++i) {
-      const CachedBlock held = cache.held(static_cast<int64_t>(i));
-      EXPECT_EQ(held.keys.size(1), layers[i].at("local_end_index").get<int64_t>());
-      expect_sums(held.keys, layers[i].at("k"));
-      expect_sums(held.values, layers[i].at("v"));
-      const std::string key =
-          fmt::format("{}.cache_f{}.kv_cache.{}.", name, call.at("start").get<int64_t>(), i);
-      if (!golden_.contains(key + "k_live")) continue;
-      EXPECT_TENSOR_CLOSE(held.keys, golden_.tensor(key + "k_live").flatten(2), kTolerance);
-      EXPECT_TENSOR_CLOSE(held.values, golden_.tensor(key + "v_live").flatten(2), kTolerance);
+    // In the order of our cache's layers.
+    const auto num_blocks = static_cast<size_t>(cache.num_blocks());
+    const std::array<std::string, 3> kinds = {"kv_cache", "kv_cache_mouse", "kv_cache_keyboard"};
+    for (size_t kind = 0; kind < kinds.size(); ++kind) {
+      if (!call.at("cache_after").contains(kinds[kind])) continue;
+      const nlohmann::json& layers = call.at("cache_after").at(kinds[kind]);
+      ASSERT_EQ(layers.size(), num_blocks);
+      for (size_t i = 0; i < num_blocks; ++i) {
+        if (layers[i].is_null()) continue;
+        expect_layer(fmt::format("{}.cache_f{}.{}.{}.", name, call.at("start").get<int64_t>(),
+                                 kinds[kind], i),
+                     layers[i], cache.held(static_cast<int64_t>(kind * num_blocks + i)));
+      }
     }
+  }
+
+  void expect_layer(const std::string& key, const nlohmann::json& layer,
+                    const CachedBlock& held) const {
+    int64_t num_live = layer.at("local_end_index").get<int64_t>();
+    for (const size_t axis : {0, 2, 3}) num_live *= layer.at("shape")[axis].get<int64_t>();
+    EXPECT_EQ(held.keys.numel(), num_live) << key;
+    expect_sums(held.keys, layer.at("k"));
+    expect_sums(held.values, layer.at("v"));
+    if (!golden_.contains(key + "k_live")) return;
+    EXPECT_TENSOR_CLOSE(held.keys, golden_.tensor(key + "k_live").flatten(2), kTolerance);
+    EXPECT_TENSOR_CLOSE(held.values, golden_.tensor(key + "v_live").flatten(2), kTolerance);
   }
 
   void replay(Implementation implementation) const {
@@ -187,10 +220,9 @@ class StreamedPasses : public testing::TestWithParam<std::filesystem::path> {
     const at::Tensor chunk_BTCHW = call.contains("in")
                                        ? golden_.tensor(call.at("in").get<std::string>())
                                        : golden_.tensor(name + ".noise").narrow(1, start, frames);
-    WanTransformerInputs inputs;
-    inputs.hidden_BCTHW = chunk_BTCHW.transpose(1, 2);
-    inputs.timestep = at::full({1, frames}, call.at("t").get<double>());
-    inputs.text_BLE = recorded.text;
+    const at::Tensor timestep = at::full({1, frames}, call.at("t").get<double>());
+    const WanTransformerInputs inputs =
+        recorded.inputs(chunk_BTCHW.transpose(1, 2), timestep, start);
     const auto store = call.at("store_kv").get<bool>();
     const at::Tensor out_BTCHW =
         streaming_forward(*recorded.network, inputs, cache, {start, store}).transpose(1, 2);

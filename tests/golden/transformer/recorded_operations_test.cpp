@@ -6,6 +6,7 @@
 
 #include "recorded_names.h"
 #include "transformer_case.h"
+#include "zoetrope/networks/wan_transformer/causal_forward.h"
 
 namespace zoetrope::test {
 namespace {
@@ -14,17 +15,25 @@ constexpr double kOutputTolerance = 1e-5;
 constexpr double kGradientTolerance = 1e-4;
 constexpr double kTableTolerance = 1e-6;
 
-/// A case that this network can run: a plain Wan transformer without masks.
+const std::vector<std::string> kClasses = {"WanTransformer3DModel", "MatrixGame2WanModel",
+                                           "CausalMatrixGame2WanModel"};
+
+/// The key of a recorded input: of the case, or else shared by the cases of the folder.
+std::string input_key(const GoldenCase& golden, const std::string& name, const std::string& input) {
+  const std::string own = name + ".in." + input;
+  return golden.contains(own) ? own : "in." + input;
+}
+
+/// A case that this network can run: one pass whose masks, if any, are those of its config.
 bool is_known(const GoldenCase& golden, const std::string& name,
               const nlohmann::json& description) {
   if (!description.contains("model") || golden.contains(name + ".frame_mask")) return false;
-  if (!golden.contains(name + ".in.hidden_states") && !description.contains("inputs")) return false;
-  const auto folder =
-      golden.folder().parent_path() / description.at("model").get<std::string>() / "transformer";
-  std::ifstream file(folder / "config.json");
-  const auto config = nlohmann::json::parse(file, nullptr, false);
-  return config.is_object() && config.value("_class_name", "") == "WanTransformer3DModel" &&
-         !config.contains("r_embedder");
+  const bool has_inputs = golden.contains(input_key(golden, name, "hidden_states")) &&
+                          golden.contains(name + ".in.timestep");
+  if (!has_inputs && !description.contains("inputs")) return false;
+  return is_network_of(
+      golden.folder().parent_path() / description.at("model").get<std::string>() / "transformer",
+      kClasses);
 }
 
 std::vector<std::filesystem::path> known_folders() {
@@ -47,17 +56,27 @@ class RecordedOperations : public testing::TestWithParam<std::filesystem::path> 
         {});
   }
 
+  at::Tensor input(const std::string& name, const std::string& input) const {
+    const std::string key = input_key(golden_, name, input);
+    return golden_.contains(key) ? golden_.tensor(key) : at::Tensor();
+  }
+
   /// `<case>.in.*`; text tokens padded with zeros to the 512 that the recording attended to.
   WanTransformerInputs inputs(const std::string& name) const {
-    const at::Tensor text = golden_.tensor(name + ".in.encoder_hidden_states_live");
     WanTransformerInputs inputs;
-    inputs.hidden_BCTHW = golden_.tensor(name + ".in.hidden_states");
-    inputs.timestep = golden_.tensor(name + ".in.timestep");
-    inputs.text_BLE = at::constant_pad_nd(text, {0, 0, 0, 512 - text.size(1)});
-    if (golden_.contains(name + ".in.encoder_hidden_states_image")) {
-      inputs.image_BLE = golden_.tensor(name + ".in.encoder_hidden_states_image");
-    }
+    inputs.hidden_BCTHW = input(name, "hidden_states");
+    inputs.timestep = input(name, "timestep");
+    const at::Tensor text = input(name, "encoder_hidden_states_live");
+    if (text.defined()) inputs.text_BLE = at::constant_pad_nd(text, {0, 0, 0, 512 - text.size(1)});
+    inputs.image_BLE = input(name, "encoder_hidden_states_image");
+    inputs.actions = {input(name, "keyboard_cond"), input(name, "mouse_cond")};
     return inputs;
+  }
+
+  static at::Tensor forward(WanTransformer& network, const WanTransformerInputs& inputs) {
+    if (!network.config().is_causal) return network.forward(inputs);
+    return block_causal_forward(network, inputs,
+                                causal_attention_of(network.config(), std::nullopt));
   }
 
   void expect_gradients(const std::string& name, const nlohmann::json& summary,
@@ -102,7 +121,7 @@ TEST_P(RecordedOperations, ForwardOperationsAndGradients) {
           EXPECT_TENSOR_CLOSE(as_recorded(value, recorded), recorded, kOutputTolerance) << key;
           ++num_compared;
         });
-    const at::Tensor output = transformer->forward(inputs(name));
+    const at::Tensor output = forward(*transformer, inputs(name));
     EXPECT_GE(num_compared, 25U);
     EXPECT_TENSOR_CLOSE(output, golden_.tensor(name + ".out"), kOutputTolerance);
     (output * golden_.tensor(name + ".loss_weight")).mean().backward();
@@ -115,7 +134,7 @@ TEST_P(RecordedOperations, FusedForwardAndGradients) {
     if (!is_known(golden_, name, description) || !description.contains("grad_summary")) continue;
     SCOPED_TRACE(name);
     auto transformer = network(description);
-    const at::Tensor output = transformer->forward(inputs(name));
+    const at::Tensor output = forward(*transformer, inputs(name));
     EXPECT_TENSOR_CLOSE(output, golden_.tensor(name + ".out"), kOutputTolerance);
     (output * golden_.tensor(name + ".loss_weight")).mean().backward();
     expect_gradients(name, description.at("grad_summary"), transformer->parameters());

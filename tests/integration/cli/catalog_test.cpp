@@ -57,7 +57,9 @@ TEST(Catalog, knows_every_target_of_the_reference) {
         "fastvideo.train.models.wan.wan.WanModel",
         "fastvideo.train.models.wan.wan_causal.WanCausalModel",
         "fastvideo.train.models.matrixgame2.matrixgame2.MatrixGame2Model",
-        "fastvideo.train.models.matrixgame2.matrixgame2_causal.MatrixGame2CausalModel"}) {
+        "fastvideo.train.models.matrixgame2.matrixgame2_causal.MatrixGame2CausalModel",
+        "fastvideo.train.models.wangame.WanGameModel",
+        "fastvideo.train.models.wangame.WanGameCausalModel"}) {
     EXPECT_NE(catalog.registries.models.find(name), nullptr) << name;
   }
   for (const char* name :

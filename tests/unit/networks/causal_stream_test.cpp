@@ -30,6 +30,22 @@ WanTransformerConfig small_config() {
   return config;
 }
 
+/// A game network: image tokens in place of text, actions in the second block.
+WanTransformerConfig steered_config() {
+  WanTransformerConfig config = small_config();
+  config.is_game = config.is_causal = true;
+  config.text_dim = 0;
+  config.image_dim = 10;
+  config.action = {.blocks = {1},
+                   .heads_num = 2,
+                   .hidden_size = 5,
+                   .keyboard_dim_in = 3,
+                   .keyboard_hidden_dim = 24,
+                   .mouse_hidden_dim = 24,
+                   .mouse_qk_dim_list = {8, 2, 2}};
+  return config;
+}
+
 struct StreamCase {
   const char* name = "";
   CausalAttention attention;
@@ -37,6 +53,9 @@ struct StreamCase {
   Implementation implementation = Implementation::kFastest;
   Checkpointing checkpointing = Checkpointing::kNone;
   at::ScalarType dtype = at::kFloat;
+  bool steered = false;
+
+  WanTransformerConfig config() const { return steered ? steered_config() : small_config(); }
 };
 
 /// Passes this small only wait for each other on several threads.
@@ -48,7 +67,7 @@ struct OneThread {
 
 class CausalStream : public testing::TestWithParam<StreamCase> {
  protected:
-  CausalStream() : network_(small_config(), {at::kCPU, GetParam().dtype, true}) {
+  CausalStream() : network_(GetParam().config(), {at::kCPU, GetParam().dtype, true}) {
     network_.set_implementation(GetParam().implementation);
     network_.set_checkpointing(GetParam().checkpointing);
     at::manual_seed(12);
@@ -59,13 +78,20 @@ class CausalStream : public testing::TestWithParam<StreamCase> {
     }
     clip_.hidden_BCTHW = at::randn({kBatch, 4, GetParam().num_frames, 4, 6});
     clip_.timestep = at::rand({kBatch, GetParam().num_frames}) * 1000;
-    clip_.text_BLE = at::randn({kBatch, 9, small_config().text_dim});
+    const at::Tensor tokens = at::randn({kBatch, 9, 10});
+    if (GetParam().steered) {
+      clip_.image_BLE = tokens;
+      const int64_t num_rows = 4 * (GetParam().num_frames - 1) + 1;
+      clip_.actions = {at::randn({kBatch, num_rows, 3}), at::randn({kBatch, num_rows, 2})};
+      return;
+    }
+    clip_.text_BLE = tokens;
     clip_.text_BLE[0].narrow(0, 5, 4).zero_();
     clip_.text_BLE[1].narrow(0, 7, 2).zero_();
   }
 
   KeyValueCache cache(const std::string& name = "cache") const {
-    return {name, small_config(), GetParam().attention, GetParam().num_frames};
+    return {name, GetParam().config(), GetParam().attention, GetParam().num_frames};
   }
 
   /// The clip's frames [begin, begin + num_frames).
@@ -179,7 +205,7 @@ TEST_P(CausalStream, LaterCommitsDoNotReachGradients) {
   EXPECT_TENSOR_CLOSE(late_inputs, inputs, tolerance());
   EXPECT_TENSOR_CLOSE(late_parameters, parameters, tolerance());
   EXPECT_GT(inputs.narrow(2, GetParam().num_frames - 1, 1).abs().max().item<double>(), 0.0);
-  WanTransformer plain(small_config(), {at::kCPU, GetParam().dtype, true});
+  WanTransformer plain(GetParam().config(), {at::kCPU, GetParam().dtype, true});
   plain.set_implementation(Implementation::kPlain);
   for (const TensorSpec& spec : plain.parameters().specs())
     plain.parameters().load({{spec.name, network_.parameters().value(spec.name).detach()}});
@@ -189,7 +215,7 @@ TEST_P(CausalStream, LaterCommitsDoNotReachGradients) {
 }
 
 TEST_P(CausalStream, GradientsOfTheWholePassAgreeWithPlainOperations) {
-  WanTransformer plain(small_config(), {at::kCPU, GetParam().dtype, true});
+  WanTransformer plain(GetParam().config(), {at::kCPU, GetParam().dtype, true});
   plain.set_implementation(Implementation::kPlain);
   for (const TensorSpec& spec : plain.parameters().specs())
     plain.parameters().load({{spec.name, network_.parameters().value(spec.name).detach()}});
@@ -246,24 +272,30 @@ CausalAttention attention(int64_t block, std::optional<int64_t> window = std::nu
   return {.num_frames_per_block = block, .local_attn_size = window, .sink_size = sinks};
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, CausalStream,
-                         testing::Values(StreamCase{"FrameByFrame", attention(1), 5},
-                                         StreamCase{"BlocksOfThree", attention(3), 7},
-                                         StreamCase{"Window", attention(1, 3), 7},
-                                         StreamCase{"WindowOfBlocks", attention(3, 4), 11},
-                                         StreamCase{"Sink", attention(1, 4, 1), 9},
-                                         StreamCase{"SinkAndBlocks", attention(3, 5, 1), 13},
-                                         StreamCase{"TwoSinks", attention(2, 5, 2), 9},
-                                         StreamCase{"PlainSinkAndBlocks", attention(3, 5, 1), 13,
-                                                    Implementation::kPlain},
-                                         StreamCase{"PlainRecomputed", attention(3, 5, 1), 13,
-                                                    Implementation::kPlain, Checkpointing::kFull},
-                                         StreamCase{"Recomputed", attention(3, 5, 1), 13,
-                                                    Implementation::kFastest, Checkpointing::kFull},
-                                         StreamCase{"Bf16", attention(3, 5, 1), 13,
-                                                    Implementation::kFastest, Checkpointing::kNone,
-                                                    at::kBFloat16}),
-                         [](const auto& parameter) { return parameter.param.name; });
+StreamCase steered_case(const char* name, const CausalAttention& attention,
+                        Checkpointing checkpointing = Checkpointing::kNone) {
+  return {name, attention, 13, Implementation::kFastest, checkpointing, at::kFloat, true};
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Cases, CausalStream,
+    testing::Values(
+        StreamCase{"FrameByFrame", attention(1), 5}, StreamCase{"BlocksOfThree", attention(3), 7},
+        StreamCase{"Window", attention(1, 3), 7}, StreamCase{"WindowOfBlocks", attention(3, 4), 11},
+        StreamCase{"Sink", attention(1, 4, 1), 9},
+        StreamCase{"SinkAndBlocks", attention(3, 5, 1), 13},
+        StreamCase{"TwoSinks", attention(2, 5, 2), 9},
+        StreamCase{"PlainSinkAndBlocks", attention(3, 5, 1), 13, Implementation::kPlain},
+        StreamCase{"PlainRecomputed", attention(3, 5, 1), 13, Implementation::kPlain,
+                   Checkpointing::kFull},
+        StreamCase{"Recomputed", attention(3, 5, 1), 13, Implementation::kFastest,
+                   Checkpointing::kFull},
+        StreamCase{"Bf16", attention(3, 5, 1), 13, Implementation::kFastest, Checkpointing::kNone,
+                   at::kBFloat16},
+        steered_case("Steered", attention(1)),
+        steered_case("SteeredSinkAndBlocks", attention(3, 5, 1)),
+        steered_case("SteeredRecomputed", attention(2, 5, 2), Checkpointing::kFull)),
+    [](const auto& parameter) { return parameter.param.name; });
 
 /// A network and a clip for what needs no parameters.
 class CausalCache : public testing::Test {

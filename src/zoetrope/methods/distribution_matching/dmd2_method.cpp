@@ -173,7 +173,7 @@ Dmd2Method::ScoreInput Dmd2Method::noise_generated(const TrainingBatch& batch,
 
 at::Tensor Dmd2Method::guided_teacher_clean(const ScoreInput& input, const TrainingBatch& batch) {
   const double scale = config_.real_score_guidance_scale;
-  if (scale == 1.0)
+  if (scale == 1.0 || !has_unconditional(config_.cfg_uncond, batch.conditional))
     return predict_clean(teacher_, input.noisy_BTCHW, input.timestep_B, batch.conditional);
   const at::Tensor both = predict_clean(
       teacher_, at::cat({input.noisy_BTCHW, input.noisy_BTCHW}),

@@ -5,24 +5,6 @@
 #include "zoetrope/base/error.h"
 
 namespace zoetrope {
-namespace {
-
-void make_zero(const UnconditionalPolicyConfig& policy, const char* channel,
-               std::initializer_list<at::Tensor*> members) {
-  bool any = false;
-  for (at::Tensor* member : members) {
-    if (!member->defined()) continue;
-    *member = at::zeros_like(*member);
-    any = true;
-  }
-  if (any || policy.on_missing == "ignore") return;
-  fail<ConfigError>(
-      "method.cfg_uncond.{}: must be keep, since the model has no such condition, but got zero; or "
-      "set on_missing: ignore",
-      channel);
-}
-
-}  // namespace
 
 void UnconditionalPolicyConfig::describe(config::Schema<UnconditionalPolicyConfig>& schema) {
   using config::one_of;
@@ -36,34 +18,55 @@ void UnconditionalPolicyConfig::describe(config::Schema<UnconditionalPolicyConfi
                "Image condition of the unconditional score.", one_of({"keep", "zero"}));
   schema.field("action", &UnconditionalPolicyConfig::action, "Actions of the unconditional score.",
                one_of({"keep", "zero"}));
+  schema.check([](const UnconditionalPolicyConfig& policy, const config::Node& node,
+                  const config::ReadContext& context) {
+    if (policy.on_missing == "ignore") return;
+    for (const auto& [channel, value] :
+         {std::pair("image", policy.image), std::pair("action", policy.action)}) {
+      if (value == "keep") continue;
+      refuse(node, {context.issues, config::child_path(context.path, channel)},
+             fmt::format("must be keep, since not every model has such a condition, but got {}; "
+                         "on_missing: ignore applies it where there is one",
+                         value));
+    }
+  });
 }
 
 bool needs_negative_prompt(const UnconditionalPolicyConfig& policy) {
   return policy.text == "negative_prompt";
 }
 
+bool has_unconditional(const UnconditionalPolicyConfig& policy, const Conditioning& conditional) {
+  return (conditional.text_embedding_BLD.defined() && policy.text != "keep") ||
+         (conditional.image_latents_BTCHW.defined() && policy.image != "keep") ||
+         (conditional.keyboard_BFK.defined() && policy.action != "keep") ||
+         (conditional.mouse_BF2.defined() && policy.action != "keep");
+}
+
 Conditioning unconditional_conditioning(const UnconditionalPolicyConfig& policy,
                                         const TrainingBatch& batch) {
-  Conditioning unconditional = batch.conditional;
-  const bool has_text = unconditional.text_embedding_BLD.defined();
-  if (has_text && policy.text == "negative_prompt") {
+  const auto set_zero = [](at::Tensor& condition) {
+    if (condition.defined()) condition = at::zeros_like(condition);
+  };
+  Conditioning conditions = batch.conditional;
+  if (policy.text == "zero") {
+    set_zero(conditions.text_embedding_BLD);
+    set_zero(conditions.text_attention_mask_BL);
+  } else if (policy.text == "negative_prompt" && conditions.text_embedding_BLD.defined()) {
     if (!batch.unconditional.text_embedding_BLD.defined())
       fail("guidance: the batch must have the negative prompt's embedding, but it was not encoded");
-    unconditional.text_embedding_BLD = batch.unconditional.text_embedding_BLD;
-    unconditional.text_attention_mask_BL = batch.unconditional.text_attention_mask_BL;
-  }
-  if (policy.text == "zero") {
-    make_zero(policy, "text",
-              {&unconditional.text_embedding_BLD, &unconditional.text_attention_mask_BL});
+    conditions.text_embedding_BLD = batch.unconditional.text_embedding_BLD;
+    conditions.text_attention_mask_BL = batch.unconditional.text_attention_mask_BL;
   }
   if (policy.image == "zero") {
-    make_zero(policy, "image",
-              {&unconditional.image_embedding_BLD, &unconditional.image_latents_BTCHW});
+    set_zero(conditions.image_embedding_BLD);
+    set_zero(conditions.image_latents_BTCHW);
   }
   if (policy.action == "zero") {
-    make_zero(policy, "action", {&unconditional.keyboard_BFK, &unconditional.mouse_BF2});
+    set_zero(conditions.keyboard_BFK);
+    set_zero(conditions.mouse_BF2);
   }
-  return unconditional;
+  return conditions;
 }
 
 }  // namespace zoetrope

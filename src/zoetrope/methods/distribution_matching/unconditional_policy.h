@@ -20,9 +20,12 @@ struct UnconditionalPolicyConfig {
 /// Whether the negative prompt has to be encoded.
 bool needs_negative_prompt(const UnconditionalPolicyConfig& policy);
 
-/// The unconditional conditioning of `batch`: the conditional one with its parts replaced. Throws
-/// Error when it needs the negative prompt and the batch has none, ConfigError when a part is to be
-/// zero that the batch does not have.
+/// Whether the unconditional conditioning differs from `conditional`: without text and with all
+/// else kept, guidance changes nothing.
+bool has_unconditional(const UnconditionalPolicyConfig& policy, const Conditioning& conditional);
+
+/// The unconditional conditioning of `batch`. Throws Error when it needs the negative prompt and
+/// the batch has none.
 Conditioning unconditional_conditioning(const UnconditionalPolicyConfig& policy,
                                         const TrainingBatch& batch);
 

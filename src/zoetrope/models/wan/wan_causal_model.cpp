@@ -49,7 +49,11 @@ void WanCausalModelConfig::describe(config::Schema<WanCausalModelConfig>& schema
 }
 
 WanCausalModel::WanCausalModel(const WanCausalModelConfig& config, const ModelContext& context)
-    : WanModel(config, context),
+    : WanCausalModel(config, context, read_network_config(config)) {}
+
+WanCausalModel::WanCausalModel(const WanCausalModelConfig& config, const ModelContext& context,
+                               const WanTransformerConfig& network)
+    : WanModel(config, context, network),
       attention_(attention_of(config, context, transformer().config(), pipeline_folder())),
       max_frames_(std::max(context.num_latent_frames,
                            transformer().config().sliding_window_num_frames.value_or(0))) {}
@@ -66,7 +70,8 @@ at::Tensor WanCausalModel::predict_noise_teacher_forced(const at::Tensor& noisy_
                                                         const Conditioning& conditioning,
                                                         const at::Tensor& clean_BTCHW) {
   WanTransformerInputs inputs = network_inputs(noisy_BTCHW, timestep, conditioning);
-  inputs.clean_BCTHW = clean_BTCHW.transpose(1, 2).to(inputs.hidden_BCTHW.scalar_type());
+  inputs.clean_BCTHW =
+      network_inputs(clean_BTCHW, timestep, conditioning).hidden_BCTHW;  // the same image latents
   return block_causal_forward(transformer(), inputs, attention_).transpose(1, 2);
 }
 
@@ -86,10 +91,10 @@ at::Tensor WanCausalModel::predict_noise_streaming(const at::Tensor& noisy_BTCHW
                                                    const at::Tensor& timestep,
                                                    const Conditioning& conditioning,
                                                    const StreamingOptions& options) {
-  return streaming_forward(
-             transformer(),
-             network_inputs(noisy_BTCHW, per_frame(timestep, noisy_BTCHW), conditioning),
-             cache(options.cache_tag), {options.cur_start_frame, options.store_kv})
+  return streaming_forward(transformer(),
+                           network_inputs(noisy_BTCHW, per_frame(timestep, noisy_BTCHW),
+                                          conditioning, options.cur_start_frame),
+                           cache(options.cache_tag), {options.cur_start_frame, options.store_kv})
       .transpose(1, 2);
 }
 

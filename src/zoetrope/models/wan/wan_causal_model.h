@@ -38,6 +38,11 @@ class WanCausalModel : public WanModel, public CausalModelBase {
                                   const StreamingOptions& options) override;
   StreamingNetwork streaming_network(int64_t num_frames) override;
 
+ protected:
+  /// The same with a network of the shape `network`, whatever the folder's config.json says.
+  WanCausalModel(const WanCausalModelConfig& config, const ModelContext& context,
+                 const WanTransformerConfig& network);
+
  private:
   KeyValueCache& cache(const std::string& tag);
 

@@ -2,17 +2,26 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
+#include <nlohmann/json.hpp>
 
 #include "zoetrope/base/error.h"
+#include "zoetrope/base/file.h"
 #include "zoetrope/base/model_path.h"
 #include "zoetrope/diffusion/prediction_conversion.h"
 #include "zoetrope/models/pipeline_export.h"
+#include "zoetrope/models/wan/wan_conditions.h"
 #include "zoetrope/networks/lora/lora_file.h"
 #include "zoetrope/networks/umt5/text_embedding.h"
 #include "zoetrope/networks/wan_transformer/conditioned_inputs.h"
 #include "zoetrope/networks/wan_transformer/wan_key_layouts.h"
 
 namespace zoetrope {
+
+WanTransformerConfig read_network_config(const WanModelConfig& config) {
+  return read_wan_transformer_config(resolve_model_path(config.init_from) / "transformer" /
+                                     "config.json");
+}
+
 void WanModelConfig::describe(config::Schema<WanModelConfig>& schema) {
   schema.required(
       "init_from", &WanModelConfig::init_from,
@@ -46,16 +55,20 @@ void WanModelConfig::describe(config::Schema<WanModelConfig>& schema) {
 }
 
 WanModel::WanModel(const WanModelConfig& config, const ModelContext& context)
+    : WanModel(config, context, read_network_config(config)) {}
+
+WanModel::WanModel(const WanModelConfig& config, const ModelContext& context,
+                   const WanTransformerConfig& network)
     : config_(config),
       context_(context),
       pipeline_folder_(resolve_model_path(config.init_from)),
-      transformer_(
-          read_wan_transformer_config(pipeline_folder_ / "transformer" / "config.json"),
-          {context.device, context.compute_dtype, config.trainable && !config.lora.enable}),
+      weights_(config.transformer_override_safetensor.value_or(
+          (pipeline_folder_ / "transformer").string())),
+      transformer_(network, {context.device, context.compute_dtype,
+                             config.trainable && !config.lora.enable}),
       noise_schedule_(make_training_schedule(config.flow_shift, context.device)) {
-  const std::filesystem::path weights =
-      config.transformer_override_safetensor.value_or((pipeline_folder_ / "transformer").string());
-  transformer_.parameters().load(load_wan_weights(weights, transformer_.parameters().specs()));
+  transformer_.parameters().load(load_wan_weights(weights_, transformer_.parameters().specs(),
+                                                  wan_transformer_unused_specs(network)));
   if (config.lora.enable) add_adapters();
   const auto& checkpointing = config.enable_gradient_checkpointing_type
                                   ? config.enable_gradient_checkpointing_type
@@ -82,7 +95,7 @@ void WanModel::init_preprocessors() {
 }
 
 void WanModel::encode_negative_prompt() {
-  if (negative_text_1LD_.defined()) return;
+  if (negative_text_1LD_.defined() || !transformer_.config().has_text()) return;
   const TextEmbedder embedder({pipeline_folder_ / "tokenizer", pipeline_folder_ / "text_encoder",
                                context_.device, at::kFloat});
   set_negative_text(pad_text_embeddings({embedder.embed(kWanNegativePrompt)}));
@@ -112,6 +125,10 @@ at::Tensor WanModel::clean_latents_BTCHW(const Batch& raw, LatentsSource source)
   return latent_scale_->normalize(latents_BCTHW).transpose(1, 2).contiguous();
 }
 
+std::string WanModel::data_type() const {
+  return transformer_.config().is_game ? "matrixgame2" : context_.data_type;
+}
+
 TrainingBatch WanModel::prepare_batch(const Batch& raw, LatentsSource source) {
   TrainingBatch batch;
   batch.sample_indices = raw.sample_indices;
@@ -123,14 +140,29 @@ TrainingBatch WanModel::prepare_batch(const Batch& raw, LatentsSource source) {
              raw.vae_latent_BCTHW.size(2) >= context_.num_latent_frames) {
     batch.data_latents_BTCHW = clean_latents_BTCHW(raw, LatentsSource::kData);
   }
+  draw_noise_and_timesteps(batch);
+  batch.conditional =
+      read_conditions(transformer_.config(), raw,
+                      {context_.num_latent_frames, context_.device, context_.compute_dtype});
+  if (!transformer_.config().has_text()) {
+    batch.unconditional = batch.conditional;  // nothing stands against the image and the actions
+  } else if (negative_text_1LD_.defined()) {
+    batch.unconditional = batch.conditional;
+    batch.unconditional.text_embedding_BLD = negative_text_1LD_.expand({raw.batch_size(), -1, -1});
+    batch.unconditional.text_attention_mask_BL = {};
+  }
+  return batch;
+}
+
+void WanModel::draw_noise_and_timesteps(TrainingBatch& batch) const {
   const auto shape = batch.latents_BTCHW.sizes();
   // Drawn on the CPU so that every device sees the same noise; in the order and layout of the
   // reference.
   const at::Tensor noise_BCTHW = context_.random->normal(
-      {"noise", raw.sample_indices}, {shape[0], shape[2], shape[1], shape[3], shape[4]});
+      {"noise", batch.sample_indices}, {shape[0], shape[2], shape[1], shape[3], shape[4]});
   batch.noise_BTCHW =
       noise_BCTHW.to(context_.device, /*non_blocking=*/true).transpose(1, 2).contiguous();
-  const DrawKey key{"timestep", raw.sample_indices};
+  const DrawKey key{"timestep", batch.sample_indices};
   const at::Tensor draws_B = context_.timestep_density.density == TimestepDensity::kLogitNormal
                                  ? context_.random->normal(key, {shape[0]})
                                  : context_.random->uniform(key, {shape[0]});
@@ -142,35 +174,14 @@ TrainingBatch WanModel::prepare_batch(const Batch& raw, LatentsSource source) {
   batch.sigmas_B = noise_schedule_.sigmas().index_select(0, index_B);
   const at::Tensor sigma = batch.sigmas_B.view({-1, 1, 1, 1, 1});
   batch.noisy_latents_BTCHW = (1.0 - sigma) * batch.latents_BTCHW + sigma * batch.noise_BTCHW;
-  batch.conditional = conditions_of(raw);
-  if (negative_text_1LD_.defined()) {
-    batch.unconditional = batch.conditional;
-    batch.unconditional.text_embedding_BLD = negative_text_1LD_.expand({raw.batch_size(), -1, -1});
-    batch.unconditional.text_attention_mask_BL.reset();
-  }
-  return batch;
-}
-
-Conditioning WanModel::conditions_of(const Batch& raw) const {
-  if (!raw.text_embedding_BLD.defined()) {
-    fail<ConfigError>(
-        "training.data.preprocessed_data_type: must be one with text, which this model needs, but "
-        "is {}",
-        data_type());
-  }
-  Conditioning conditions;
-  conditions.text_embedding_BLD =
-      raw.text_embedding_BLD.to(context_.device, context_.compute_dtype, /*non_blocking=*/true);
-  conditions.text_attention_mask_BL =
-      raw.text_attention_mask_BL.to(context_.device, /*non_blocking=*/true);
-  return conditions;
 }
 
 WanTransformerInputs WanModel::network_inputs(const at::Tensor& noisy_BTCHW,
                                               const at::Tensor& timestep,
-                                              const Conditioning& conditioning) const {
-  return conditioned_inputs(noisy_BTCHW.transpose(1, 2).to(context_.compute_dtype), timestep,
-                            conditioning);
+                                              const Conditioning& conditioning,
+                                              int64_t start_frame) const {
+  return conditioned_inputs(transformer_.config(), context_.compute_dtype,
+                            noisy_BTCHW.transpose(1, 2), timestep, conditioning, start_frame);
 }
 
 at::Tensor WanModel::predict_noise(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
@@ -223,10 +234,21 @@ void WanModel::export_pipeline(const std::filesystem::path& folder,
   }
   copy_pipeline_folder(pipeline_folder_, folder, "transformer");
   std::filesystem::create_directories(folder / "transformer");
-  std::filesystem::copy_file(pipeline_folder_ / "transformer" / "config.json",
-                             folder / "transformer" / "config.json",
-                             std::filesystem::copy_options::overwrite_existing);
-  write_weight_folder(folder / "transformer", "diffusion_pytorch_model", weights);
+  const std::filesystem::path config_file = folder / "transformer" / "config.json";
+  if (transformer_.config().is_game) {
+    // A causal role may have begun with a bidirectional network.
+    write_file_atomically(config_file, to_json(transformer_.config()).dump(2) + "\n");
+    rename_component_class(folder, "transformer", class_name(transformer_.config()));
+  } else {
+    std::filesystem::copy_file(pipeline_folder_ / "transformer" / "config.json", config_file,
+                               std::filesystem::copy_options::overwrite_existing);
+  }
+  NamedTensors tensors = weights;
+  const WeightFolder source(weights_);
+  for (const TensorSpec& spec : wan_transformer_unused_specs(transformer_.config())) {
+    if (source.contains(spec.name)) tensors.emplace_back(spec.name, source.tensor(spec.name));
+  }
+  write_weight_folder(folder / "transformer", "diffusion_pytorch_model", tensors);
 }
 
 }  // namespace zoetrope

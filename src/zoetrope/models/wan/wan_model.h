@@ -1,5 +1,5 @@
-// WanModel: the bidirectional Wan 2.1 text-to-video transformer as a role. Models with further
-// conditions override what makes them out of the data. Source: FastVideo train/models/wan/wan.py.
+// WanModel: the bidirectional Wan 2.1 text-to-video transformer as a role, and what every role with
+// a network of this kind shares. Source: FastVideo train/models/wan/wan.py.
 #pragma once
 
 #include <optional>
@@ -23,6 +23,9 @@ struct WanModelConfig {
   static void describe(config::Schema<WanModelConfig>& schema);
 };
 
+/// The `transformer/config.json` of `init_from`. Throws as read_wan_transformer_config.
+WanTransformerConfig read_network_config(const WanModelConfig& config);
+
 class WanModel : public virtual ModelBase {
  public:
   /// Reads `<init_from>/transformer` and, with LoRA, makes or reads the adapters. Throws
@@ -42,7 +45,7 @@ class WanModel : public virtual ModelBase {
   void encode_negative_prompt() override;
   /// Gives the negative prompt's embedding [1, L, D] instead of encoding it.
   void set_negative_text(const at::Tensor& text_1LD);
-  std::string data_type() const override { return context_.data_type; }
+  std::string data_type() const override;
   TrainingBatch prepare_batch(const Batch& raw, LatentsSource source) override;
   at::Tensor predict_noise(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
                            const Conditioning& conditioning) override;
@@ -61,20 +64,24 @@ class WanModel : public virtual ModelBase {
                        const NamedTensors& weights) const override;
 
  protected:
-  /// The conditions of the rows of `raw`, on the device, in the compute type: here its text.
-  virtual Conditioning conditions_of(const Batch& raw) const;
-  const ModelContext& context() const { return context_; }
-  /// Inputs in the network's type and layout.
+  /// The same with a network of the shape `network`, whatever the folder's config.json says.
+  WanModel(const WanModelConfig& config, const ModelContext& context,
+           const WanTransformerConfig& network);
+
+  /// Inputs in the network's type and layout, of the clip's frames from start_frame on.
   WanTransformerInputs network_inputs(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
-                                      const Conditioning& conditioning) const;
+                                      const Conditioning& conditioning,
+                                      int64_t start_frame = 0) const;
 
  private:
   void add_adapters();
+  void draw_noise_and_timesteps(TrainingBatch& batch) const;
   at::Tensor clean_latents_BTCHW(const Batch& raw, LatentsSource source) const;
 
   WanModelConfig config_;
   ModelContext context_;
   std::filesystem::path pipeline_folder_;
+  std::filesystem::path weights_;  ///< folder or file that they were read from
   WanTransformer transformer_;
   FlowMatchSchedule noise_schedule_;
   std::optional<LatentScale> latent_scale_;  ///< set by init_preprocessors

@@ -25,14 +25,17 @@ struct SavedContext : torch::CustomClassHolder {
 };
 
 struct CheckpointedBlock : torch::autograd::Function<CheckpointedBlock> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& hidden, const at::Tensor& text,
-                            const std::optional<at::Tensor>& image, const at::Tensor& modulation,
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& hidden,
+                            const std::optional<at::Tensor>& given_text,
+                            const std::optional<at::Tensor>& given_image,
+                            const at::Tensor& modulation,
                             const c10::intrusive_ptr<SavedContext>& saved) {
-    ctx->save_for_backward({hidden, text, image.value_or(at::Tensor()), modulation});
+    const at::Tensor text = given_text.value_or(at::Tensor());
+    const at::Tensor image = given_image.value_or(at::Tensor());
+    ctx->save_for_backward({hidden, text, image, modulation});
     ctx->saved_data["context"] = c10::IValue::make_capsule(saved);
-    return transformer_block(
-        *saved->block, *saved->config, hidden,
-        with_tensors(saved->context, text, image.value_or(at::Tensor()), modulation));
+    return transformer_block(*saved->block, *saved->config, hidden,
+                             with_tensors(saved->context, text, image, modulation));
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
@@ -64,19 +67,23 @@ struct CheckpointedBlock : torch::autograd::Function<CheckpointedBlock> {
   }
 };
 
+std::optional<at::Tensor> if_defined(const at::Tensor& tensor) {
+  return tensor.defined() ? std::optional(tensor) : std::nullopt;
+}
+
 }  // namespace
 
 at::Tensor checkpointed_block(const BlockParameters& block, const WanTransformerConfig& config,
                               const at::Tensor& hidden_BND, const BlockContext& context) {
-  const auto image = context.image_BLD.defined() ? std::optional(context.image_BLD) : std::nullopt;
   auto saved = c10::make_intrusive<SavedContext>();
   saved->block = &block;
   saved->config = &config;
   saved->context.rotary = context.rotary;
   saved->context.regions = context.regions;
   saved->context.streaming = context.streaming;
-  return CheckpointedBlock::apply(hidden_BND, context.text_BLD, image, context.modulation_BM6D,
-                                  saved);
+  saved->context.actions = context.actions;
+  return CheckpointedBlock::apply(hidden_BND, if_defined(context.text_BLD),
+                                  if_defined(context.image_BLD), context.modulation_BM6D, saved);
 }
 
 }  // namespace zoetrope

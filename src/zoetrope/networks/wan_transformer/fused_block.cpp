@@ -18,12 +18,21 @@ struct SavedBlock : torch::CustomClassHolder {
   std::optional<BlockActivations> activations;  ///< none: computed again
 };
 
+/// Leaves autograd out of a node's operations, but for a block whose action module needs it.
+struct BelowAutograd {
+  explicit BelowAutograd(const BlockContext& context) {
+    if (!context.actions) guard.emplace();
+  }
+  std::optional<at::AutoDispatchBelowADInplaceOrView> guard;
+};
+
 struct FusedBlockNode : torch::autograd::Function<FusedBlockNode> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& hidden, const at::Tensor& text,
                             const std::optional<at::Tensor>& image, const at::Tensor& modulation,
                             const c10::intrusive_ptr<SavedBlock>& saved) {
-    at::AutoDispatchBelowADInplaceOrView below_autograd;
+    const BelowAutograd below_autograd(saved->context);
     BlockActivations activations;
+    activations.differentiable = saved->activations.has_value();
     at::Tensor output = fused_block_forward(*saved->block, hidden, saved->context, activations);
     if (saved->activations) {
       *saved->activations = std::move(activations);
@@ -39,11 +48,12 @@ struct FusedBlockNode : torch::autograd::Function<FusedBlockNode> {
                 "fused_block: the graph can be traversed backward only once");
     const auto saved = c10::static_intrusive_pointer_cast<SavedBlock>(found->second.toCapsule());
     ctx->saved_data.clear();  // activations are freed node by node, not when the whole graph is
-    at::AutoDispatchBelowADInplaceOrView below_autograd;
+    const BelowAutograd below_autograd(saved->context);
     BlockActivations activations;
     if (saved->activations) {
       activations = std::move(*saved->activations);
     } else {
+      activations.differentiable = true;
       fused_block_forward(*saved->block, saved->hidden, saved->context, activations);
     }
     const BlockGradients result = fused_block_backward(*saved->block, saved->hidden, saved->context,
@@ -65,7 +75,7 @@ bool fused_block_supported(const WanTransformerConfig& config,
   const bool known_type =
       options.compute_dtype == at::kBFloat16 || options.compute_dtype == at::kFloat;
   return options.device.is_cpu() && known_type && config.cross_attn_norm &&
-         kernels::has_packed_matmul(element);
+         config.has_plain_cross_attention() && kernels::has_packed_matmul(element);
 }
 
 FusedBlock::FusedBlock(const BlockParameters& block_parameters,
@@ -99,7 +109,9 @@ at::Tensor fused_block(const FusedBlock& block, const at::Tensor& hidden_BND,
       context.modulation_BM6D.detach(),
       context.rotary,
       context.regions,
-      context.streaming};
+      context.streaming,
+      /*text_key_values=*/nullptr,
+      context.actions};
   if (!recompute) saved->activations.emplace();
   const auto image = context.image_BLD.defined() ? std::optional(context.image_BLD) : std::nullopt;
   return FusedBlockNode::apply(hidden_BND, context.text_BLD, image, context.modulation_BM6D, saved);

@@ -1,7 +1,7 @@
 // One transformer block as a single autograd node on the CPU: fused row kernels, packed matrix
 // multiplication and attention, and a backward pass written by hand that puts parameter gradients
-// straight into the flat buffers. Agrees with transformer_block (its plain twin) to rounding.
-// Source: as transformer_block.h.
+// straight into the flat buffers; an action module within it is autograd's. Agrees with
+// transformer_block (its plain twin) to rounding. Source: as transformer_block.h.
 #pragma once
 
 #include "zoetrope/networks/wan_transformer/fused_linear.h"
@@ -9,7 +9,7 @@
 namespace zoetrope {
 
 /// True when fused_block can run this network: parameters on the CPU, a processor with the packed
-/// kernels, and a configuration with cross_attn_norm.
+/// kernels, and a configuration with cross_attn_norm and plain cross attention.
 bool fused_block_supported(const WanTransformerConfig& config,
                            const ParameterStore::Options& options);
 

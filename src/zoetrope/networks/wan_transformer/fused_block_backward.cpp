@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "zoetrope/kernels/column_sums.h"
 #include "zoetrope/kernels/gated_sum.h"
@@ -57,7 +58,8 @@ class BackwardPass {
     linear.weight_gradient(x, d_out, overwrite_);
   }
 
-  /// From the block's output down to norm3's sum.
+  /// From the block's output down to the sum behind the cross attention, whose branch's gradient is
+  /// left in d_branch_.
   at::Tensor feed_forward(const at::Tensor& d_output) {
     const at::Tensor d_branch = compute_rows(width_);
     const at::Tensor d_bias_out = row(width_);
@@ -74,8 +76,25 @@ class BackwardPass {
     block_.feed_forward_in.input_gradient(d_before, d_normed);
     a_.after_gelu.reset();
     a_.before_gelu.reset();
-    return norm_gradient(a_.norm3, d_output, d_normed, {d_modulation_[4], d_modulation_[3], {}},
-                         block_.cross_out);
+    const ModulationGradients d_modulation{d_modulation_[4], d_modulation_[3], {}};
+    if (a_.norm3.branch.defined()) {
+      const at::Tensor d_sum = is_steered(p_, context_) ? actions_gradient(d_output) : d_output;
+      return norm_gradient(a_.norm3, d_sum, d_normed, d_modulation, block_.cross_out);
+    }
+    // The actions came between the cross attention and the norm.
+    const at::Tensor d_steered =
+        norm_gradient(a_.norm3, d_output, d_normed, d_modulation, block_.cross_out);
+    const at::Tensor d_sum = actions_gradient(d_steered);
+    d_branch_ = d_sum.to(compute_);
+    block_.cross_out.bias_gradient(kernels::column_sums(d_branch_));
+    return d_sum;
+  }
+
+  /// From behind the action module to before it; autograd adds to its parameters' gradients.
+  at::Tensor actions_gradient(const at::Tensor& d_after) {
+    torch::autograd::backward({a_.after_actions}, {d_after.view({batch_, -1, width_})});
+    a_.after_actions.reset();
+    return a_.before_actions.grad().contiguous().view({-1, width_});
   }
 
   /// Gradient of a norm and of the residual branch before it, whose projection's bias gradient is

@@ -1,4 +1,5 @@
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "zoetrope/kernels/gated_sum.h"
 #include "zoetrope/networks/wan_transformer/fused_block_passes.h"
@@ -30,13 +31,12 @@ class ForwardPass {
     a_.norm2 = norm(hidden_, self_out, a_.modulation[2], fp32_row(p_.cross_norm.weight),
                     fp32_row(p_.cross_norm.bias));
     cross_attention();
-    const at::Tensor cross_out = project(block_.cross_out, a_.attended);
-    a_.norm3 = norm(a_.norm2.sum, cross_out, {}, a_.modulation[4], a_.modulation[3]);
+    const at::Tensor residual = normalize_for_feed_forward(project(block_.cross_out, a_.attended));
     a_.before_gelu = at::empty({shape_.rows, block_.feed_forward_in.out_features()}, compute_);
     a_.after_gelu = at::empty_like(a_.before_gelu);
     block_.feed_forward_in.forward_gelu(a_.norm3.normed, a_.before_gelu, a_.after_gelu);
     a_.feed_forward = project(block_.feed_forward_out, a_.after_gelu);
-    return kernels::gated_sum(shape_, a_.norm3.sum, a_.feed_forward, a_.modulation[5])
+    return kernels::gated_sum(shape_, residual, a_.feed_forward, a_.modulation[5])
         .view({batch_, -1, width_});
   }
 
@@ -127,6 +127,33 @@ class ForwardPass {
     a_.attended = a_.text.out + a_.image.out;
   }
 
+  /// Adds the cross attention and the actions; returns the sum that the feed-forward is added to.
+  at::Tensor normalize_for_feed_forward(const at::Tensor& cross_out) {
+    const at::Tensor& multiplier = a_.modulation[4];
+    const at::Tensor& shift = a_.modulation[3];
+    if (is_steered(p_, context_) && block_.config.is_causal) {
+      const at::Tensor steered = steer(kernels::gated_sum(shape_, a_.norm2.sum, cross_out, {}));
+      a_.norm3 = norm(steered, {}, {}, multiplier, shift);
+      return steered;
+    }
+    a_.norm3 = norm(a_.norm2.sum, cross_out, {}, multiplier, shift);
+    return is_steered(p_, context_) ? steer(a_.norm3.sum) : a_.norm3.sum;
+  }
+
+  at::Tensor steer(const at::Tensor& hidden) {
+    const at::AutoGradMode grad_mode(a_.differentiable);
+    const at::Tensor before =
+        hidden.view({batch_, -1, width_}).detach().set_requires_grad(a_.differentiable);
+    const at::Tensor after =
+        action_module(*p_.action, *block_.config.action, before, *context_.actions,
+                      context_.streaming.get(), /*observer=*/nullptr);
+    if (a_.differentiable) {
+      a_.before_actions = before;
+      a_.after_actions = after;
+    }
+    return after.detach().contiguous().view({-1, width_});
+  }
+
   void attend_to_text() {
     if (context_.text_key_values == nullptr) {
       return attend_to_tokens(
@@ -167,6 +194,10 @@ class ForwardPass {
 };
 
 }  // namespace
+
+bool is_steered(const BlockParameters& parameters, const BlockContext& context) {
+  return parameters.action.has_value() && context.actions != nullptr;
+}
 
 kernels::Element element_of(const at::Tensor& tensor) {
   return tensor.scalar_type() == at::kBFloat16 ? kernels::Element::kBf16 : kernels::Element::kFp32;

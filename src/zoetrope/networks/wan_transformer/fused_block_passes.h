@@ -37,6 +37,11 @@ struct BlockActivations {
   at::Tensor attended;  ///< compute [R, D]: what the cross attention's output projection reads
   at::Tensor before_gelu, after_gelu;  ///< compute [R, F]
   at::Tensor feed_forward;             ///< compute [R, D]
+  /// Whether a backward pass will come.
+  bool differentiable = false;
+  /// fp32 [B, N, D] before and after the action module, the ends of its autograd graph; or
+  /// undefined.
+  at::Tensor before_actions, after_actions;
 };
 
 struct BlockGradients {
@@ -54,6 +59,9 @@ at::Tensor fused_block_forward(const FusedBlock& block, const at::Tensor& hidden
 BlockGradients fused_block_backward(const FusedBlock& block, const at::Tensor& hidden_BND,
                                     const BlockContext& context, BlockActivations& activations,
                                     const at::Tensor& d_output_BND);
+
+/// Whether the block's action module is used in this pass.
+bool is_steered(const BlockParameters& parameters, const BlockContext& context);
 
 kernels::Element element_of(const at::Tensor& tensor);
 kernels::AttentionShape attention_shape(const WanTransformerConfig& config, int64_t batch,

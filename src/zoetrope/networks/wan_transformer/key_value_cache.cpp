@@ -43,22 +43,38 @@ void KeyValueCache::clear() {
   in_pass_ = false;
 }
 
-CachedBlock KeyValueCache::held(int64_t block) const {
+CachedBlock KeyValueCache::held(int64_t layer) const {
   if (end_frame_ == 0) return {};
   const CacheLayout layout{capacity_, attention_.sink_size};
-  std::vector<IndexRange> tokens;
+  const CachedBlock& cached = layers_[static_cast<size_t>(layer)];
+  const int64_t keys_per_frame = cached.keys.size(1) / capacity_;
+  std::vector<IndexRange> keys;
   for (const IndexRange& frames : visible_frames(attention_, end_frame_)) {
     for (const IndexRange& slots : layout.slots(frames))
-      tokens.push_back(
-          {slots.begin * clip_.rows * clip_.columns, slots.end * clip_.rows * clip_.columns});
+      keys.push_back({slots.begin * keys_per_frame, slots.end * keys_per_frame});
   }
-  const CachedBlock& cached = blocks_[static_cast<size_t>(block)];
-  return {select_ranges(cached.keys, tokens), select_ranges(cached.values, tokens)};
+  return {select_ranges(cached.keys, keys), select_ranges(cached.values, keys)};
+}
+
+std::vector<KeyValueCache::LayerWidth> KeyValueCache::layer_widths(const CacheClip& clip) const {
+  const int64_t tokens = clip.rows * clip.columns;
+  const auto num_blocks = static_cast<size_t>(config_.num_layers);
+  std::vector<LayerWidth> layers(num_blocks, {tokens, config_.width()});
+  if (!config_.action) return layers;
+  const ActionConfig& action = *config_.action;
+  layers.resize(3 * num_blocks);
+  for (size_t i = 0; i < num_blocks; ++i) {
+    if (!config_.has_action_module(static_cast<int64_t>(i))) continue;
+    if (action.enable_mouse) layers[num_blocks + i] = {tokens, action.mouse_hidden_dim};
+    if (action.enable_keyboard) layers[2 * num_blocks + i] = {1, action.keyboard_hidden_dim};
+  }
+  return layers;
 }
 
 int64_t KeyValueCache::bytes_per_frame(const CacheClip& clip, at::ScalarType dtype) const {
-  return 2 * config_.num_layers * clip.batch * clip.rows * clip.columns * config_.width() *
-         static_cast<int64_t>(c10::elementSize(dtype));
+  int64_t elements = 0;
+  for (const LayerWidth& layer : layer_widths(clip)) elements += layer.keys_per_frame * layer.width;
+  return 2 * clip.batch * elements * static_cast<int64_t>(c10::elementSize(dtype));
 }
 
 void KeyValueCache::check_clip(const CacheClip& clip) const {
@@ -99,17 +115,22 @@ void KeyValueCache::check_frames(const IndexRange& frames) const {
 }
 
 void KeyValueCache::allocate(const CacheClip& clip, const at::TensorOptions& options) {
-  const std::vector<int64_t> shape = {clip.batch, capacity_ * clip.rows * clip.columns,
-                                      config_.width()};
   clip_ = clip;
   in_use_ = true;
-  const bool fits = !blocks_.empty() && blocks_[0].keys.sizes() == at::IntArrayRef(shape) &&
-                    blocks_[0].keys.options().type_equal(options) &&
-                    blocks_[0].keys.device() == options.device();
+  const std::vector<LayerWidth> widths = layer_widths(clip);
+  const auto shape_of = [&](const LayerWidth& layer) {
+    return std::vector<int64_t>{clip.batch, capacity_ * layer.keys_per_frame, layer.width};
+  };
+  const bool fits =
+      !layers_.empty() && layers_[0].keys.sizes() == at::IntArrayRef(shape_of(widths[0])) &&
+      layers_[0].keys.options().type_equal(options) && layers_[0].keys.device() == options.device();
   if (fits) return;
-  blocks_.clear();
-  for (int64_t i = 0; i < config_.num_layers; ++i)
-    blocks_.push_back({at::empty(shape, options), at::empty(shape, options)});
+  layers_.clear();
+  for (const LayerWidth& layer : widths) {
+    layers_.emplace_back();
+    if (layer.width == 0) continue;
+    layers_.back() = {at::empty(shape_of(layer), options), at::empty(shape_of(layer), options)};
+  }
 }
 
 bool KeyValueCache::holds(int64_t slot) const {
@@ -135,11 +156,11 @@ std::shared_ptr<StreamingPass> KeyValueCache::begin_pass(const CacheClip& clip,
                                       .overwrites = false,
                                       .layout = {capacity_, attention_.sink_size},
                                       .rotary_policy = attention_.rotary_policy,
-                                      .tokens_per_frame = clip.rows * clip.columns};
+                                      .num_blocks = config_.num_layers};
   const std::vector<IndexRange> slots = pass_options.layout.slots(frames);
   for (const IndexRange& range : slots)
     pass_options.overwrites = pass_options.overwrites || holds(range.begin);
-  auto pass = std::make_shared<StreamingPass>(pass_options, blocks_);
+  auto pass = std::make_shared<StreamingPass>(pass_options, layers_);
   std::erase_if(readers_, [](const auto& reader) { return reader.expired(); });
   const bool puts_back = mode == StreamingMode::kRead && pass_options.overwrites;
   if (mode != StreamingMode::kDifferentiable && !puts_back) protect_readers(slots);

@@ -36,12 +36,14 @@ class KeyValueCache {
   void clear();
 
   const CausalAttention& attention() const { return attention_; }
+  int64_t num_blocks() const { return config_.num_layers; }
   int64_t capacity_frames() const { return capacity_; }
   /// One past the last committed frame.
   int64_t end_frame() const { return end_frame_; }
-  /// Keys and values of a block that later chunks may see: [B, L, D], sinks, then by frame.
-  CachedBlock held(int64_t block) const;
-  /// Bytes held for one frame of `clip` in all blocks together.
+  /// Keys and values of a layer (StreamingPass) that later chunks may see: [B, L, D], sinks, then
+  /// by frame.
+  CachedBlock held(int64_t layer) const;
+  /// Bytes held for one frame of `clip` in all layers together.
   int64_t bytes_per_frame(const CacheClip& clip, at::ScalarType dtype) const;
   /// Projected text and the cross attention's keys and values, kept for as long as the text stays.
   TextKeyValues& text() { return text_; }
@@ -55,8 +57,15 @@ class KeyValueCache {
   void end_pass(const StreamingPass& pass);
 
  private:
+  /// How much one layer holds; nothing for a layer that a block does not have.
+  struct LayerWidth {
+    int64_t keys_per_frame = 0;
+    int64_t width = 0;
+  };
+
   void check_clip(const CacheClip& clip) const;
   void check_frames(const IndexRange& frames) const;
+  std::vector<LayerWidth> layer_widths(const CacheClip& clip) const;
   void allocate(const CacheClip& clip, const at::TensorOptions& options);
   bool holds(int64_t slot) const;
   void protect_readers(const std::vector<IndexRange>& slots);
@@ -66,7 +75,7 @@ class KeyValueCache {
   CausalAttention attention_;
   int64_t capacity_;
   CacheClip clip_;
-  std::vector<CachedBlock> blocks_;
+  std::vector<CachedBlock> layers_;                    ///< as StreamingPass has them
   std::vector<std::weak_ptr<StreamingPass>> readers_;  ///< passes whose gradient may still come
   TextKeyValues text_;
   int64_t end_frame_ = 0;

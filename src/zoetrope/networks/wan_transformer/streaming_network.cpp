@@ -3,26 +3,33 @@
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
+#include "zoetrope/networks/wan_transformer/conditioned_inputs.h"
+
 namespace zoetrope {
 namespace {
+
+/// Tokens in the network's type; the same tensor for the same tokens, whose keys are then kept.
+struct ConvertedTokens {
+  const at::Tensor& to(at::ScalarType dtype, const at::Tensor& tokens) {
+    if (!tokens.defined() || !given.is_same(tokens)) {
+      given = tokens;
+      converted = tokens.defined() ? tokens.to(dtype) : tokens;
+    }
+    return converted;
+  }
+
+  at::Tensor given;
+  at::Tensor converted;
+};
 
 struct Stream {
   Stream(WanTransformer& wan, const CausalAttention& attention, int64_t max_frames)
       : network(wan), cache("sampling cache", wan.config(), attention, max_frames) {}
 
-  /// `text` in the network's type; the same tensor for the same text, whose keys are then kept.
-  const at::Tensor& compute_text(const at::Tensor& text_BLD) {
-    if (!given_text.is_same(text_BLD)) {
-      given_text = text_BLD;
-      text = text_BLD.to(network.parameters().options().compute_dtype);
-    }
-    return text;
-  }
-
   WanTransformer& network;
   KeyValueCache cache;
-  at::Tensor given_text;
-  at::Tensor text;
+  ConvertedTokens text;
+  ConvertedTokens image;
 };
 
 }  // namespace
@@ -36,10 +43,14 @@ StreamingNetwork make_streaming_network(WanTransformer& network, const CausalAtt
   functions.velocity = [stream](const at::Tensor& noisy_BCTHW, const at::Tensor& timestep_B,
                                 const Conditioning& conditioning, const ChunkOptions& chunk) {
     const at::NoGradGuard no_grad;
-    WanTransformerInputs inputs;
-    inputs.hidden_BCTHW = noisy_BCTHW.to(stream->network.parameters().options().compute_dtype);
-    inputs.timestep = timestep_B.unsqueeze(1).expand({noisy_BCTHW.size(0), noisy_BCTHW.size(2)});
-    inputs.text_BLE = stream->compute_text(conditioning.text_embedding_BLD);
+    const at::ScalarType dtype = stream->network.parameters().options().compute_dtype;
+    const at::Tensor timestep_BT =
+        timestep_B.unsqueeze(1).expand({noisy_BCTHW.size(0), noisy_BCTHW.size(2)});
+    Conditioning converted = conditioning;
+    converted.text_embedding_BLD = stream->text.to(dtype, conditioning.text_embedding_BLD);
+    converted.image_embedding_BLD = stream->image.to(dtype, conditioning.image_embedding_BLD);
+    WanTransformerInputs inputs = conditioned_inputs(stream->network.config(), dtype, noisy_BCTHW,
+                                                     timestep_BT, converted, chunk.start_frame);
     return streaming_forward(stream->network, std::move(inputs), stream->cache, chunk);
   };
   return functions;

@@ -34,9 +34,9 @@ std::vector<IndexRange> CacheLayout::slots(const IndexRange& frames) const {
   return ranges;
 }
 
-StreamingPass::StreamingPass(const Options& options, std::vector<CachedBlock> blocks)
+StreamingPass::StreamingPass(const Options& options, std::vector<CachedBlock> layers)
     : options_(options),
-      blocks_(std::move(blocks)),
+      layers_(std::move(layers)),
       own_slots_(options.layout.slots(options.frames)) {
   const CacheLayout& layout = options_.layout;
   const int64_t end = options_.frames.end;
@@ -78,12 +78,12 @@ void StreamingPass::set_key_rotation(const RotaryTables& tables, int64_t num_hea
   key_rotation_ = {ordered(tables.cos), ordered(tables.sin)};
 }
 
-VisibleKeys StreamingPass::extend(int64_t block, const at::Tensor& keys_BND,
+VisibleKeys StreamingPass::extend(int64_t layer, const at::Tensor& keys_BND,
                                   const at::Tensor& values_BND) {
-  const CachedBlock& cached = blocks_[static_cast<size_t>(block)];
+  const CachedBlock& cached = layers_[static_cast<size_t>(layer)];
   VisibleKeys visible;
   if (options_.mode == StreamingMode::kDifferentiable) {
-    const CachedBlock kept = kept_.empty() ? CachedBlock() : kept_[static_cast<size_t>(block)];
+    const CachedBlock kept = kept_.empty() ? CachedBlock() : kept_[static_cast<size_t>(layer)];
     visible = {with_context(cached.keys, kept.keys, keys_BND),
                with_context(cached.values, kept.values, values_BND)};
   } else {
@@ -94,27 +94,29 @@ VisibleKeys StreamingPass::extend(int64_t block, const at::Tensor& keys_BND,
     const IndexRange all{0, num_visible_frames()};
     visible = {slots_of(cached.keys, all), slots_of(cached.values, all)};
   }
-  if (rotates_keys()) visible.keys = rotate(visible.keys);
+  if (rotates_keys() && layer < options_.num_blocks) visible.keys = rotate(visible.keys);
   return visible;
 }
 
-void StreamingPass::finish(int64_t block) {
+void StreamingPass::finish(int64_t layer) {
   if (!put_back_.keys.defined()) return;
-  write(blocks_[static_cast<size_t>(block)].keys, put_back_.keys);
-  write(blocks_[static_cast<size_t>(block)].values, put_back_.values);
+  write(layers_[static_cast<size_t>(layer)].keys, put_back_.keys);
+  write(layers_[static_cast<size_t>(layer)].values, put_back_.values);
   put_back_ = {};
 }
 
 void StreamingPass::keep_context() {
   if (!kept_.empty() || context_slots_.empty()) return;
-  for (const CachedBlock& block : blocks_) {
-    kept_.push_back({context(block.keys).clone(), context(block.values).clone()});
+  for (const CachedBlock& layer : layers_) {
+    const bool cached = layer.keys.defined();
+    kept_.push_back(cached ? CachedBlock{context(layer.keys).clone(), context(layer.values).clone()}
+                           : CachedBlock());
   }
 }
 
 at::Tensor StreamingPass::slots_of(const at::Tensor& cached, const IndexRange& slots) const {
-  return cached.narrow(1, slots.begin * options_.tokens_per_frame,
-                       slots.size() * options_.tokens_per_frame);
+  const int64_t keys_per_frame = cached.size(1) / options_.layout.capacity;
+  return cached.narrow(1, slots.begin * keys_per_frame, slots.size() * keys_per_frame);
 }
 
 void StreamingPass::write(const at::Tensor& cached, const at::Tensor& chunk_BND) const {

@@ -15,8 +15,8 @@ enum class StreamingMode {
   kDifferentiable,  ///< gradient through the chunk's own keys and values; the cache is a constant
 };
 
-/// A block's share of the cache: [B, capacity * tokens per frame, D], keys normed and, by absolute
-/// policy, rotated.
+/// The share of the cache that one attention of one block has: [B, capacity * keys per frame, D],
+/// keys normed and, but for a self attention by relative policy, rotated.
 struct CachedBlock {
   at::Tensor keys;
   at::Tensor values;
@@ -48,17 +48,24 @@ class StreamingPass {
     bool overwrites = true;  ///< the chunk's slots hold frames that a reading pass must put back
     CacheLayout layout;
     RotaryPolicy rotary_policy = RotaryPolicy::kAbsolute;
-    int64_t tokens_per_frame = 0;
+    int64_t num_blocks = 0;
   };
 
-  /// `blocks` share the cache's memory.
-  StreamingPass(const Options& options, std::vector<CachedBlock> blocks);
+  /// `layers` share the cache's memory: the self attention of every block, then, for a network that
+  /// actions steer, the mouse attention and the keyboard attention of every block (undefined where
+  /// a block has none).
+  StreamingPass(const Options& options, std::vector<CachedBlock> layers);
+
+  int64_t self_layer(int64_t block) const { return block; }
+  int64_t mouse_layer(int64_t block) const { return options_.num_blocks + block; }
+  int64_t keyboard_layer(int64_t block) const { return 2 * options_.num_blocks + block; }
 
   StreamingMode mode() const { return options_.mode; }
   const IndexRange& frames() const { return options_.frames; }
   /// Temporal position of the chunk's first frame.
   int64_t first_position() const;
-  /// True when keys come and are kept without rotation, to be rotated by their place in the window.
+  /// True when the self attention's keys come and are kept without rotation, to be rotated by their
+  /// place in the window.
   bool rotates_keys() const { return options_.rotary_policy == RotaryPolicy::kRelative; }
   /// Sets how keys are rotated where rotates_keys(): tables of num_positions() frames from 0.
   void set_key_rotation(const RotaryTables& tables, int64_t num_heads);
@@ -67,9 +74,9 @@ class StreamingPass {
 
   /// Keys and values (compute type) of the chunk, [B, N, D]; returns all that its queries see. In
   /// kDifferentiable the chunk's own come last, and the call may be repeated in the backward pass.
-  VisibleKeys extend(int64_t block, const at::Tensor& keys_BND, const at::Tensor& values_BND);
-  /// To be called when the block has attended.
-  void finish(int64_t block);
+  VisibleKeys extend(int64_t layer, const at::Tensor& keys_BND, const at::Tensor& values_BND);
+  /// To be called when the layer has attended, before another is extended.
+  void finish(int64_t layer);
 
   /// Slots that the pass reads beside the chunk's own.
   const std::vector<IndexRange>& context_slots() const { return context_slots_; }
@@ -86,12 +93,12 @@ class StreamingPass {
   at::Tensor rotate(const at::Tensor& keys_BLD) const;
 
   Options options_;
-  std::vector<CachedBlock> blocks_;
+  std::vector<CachedBlock> layers_;
   std::vector<CachedBlock> kept_;  ///< context after keep_context, else empty
   std::vector<IndexRange> own_slots_;
   std::vector<IndexRange> context_slots_;
   std::vector<int64_t> key_frames_;  ///< the frame of each frame of keys, as extend returns them
-  CachedBlock put_back_;             ///< what the chunk's slots of the current block held
+  CachedBlock put_back_;             ///< what the chunk's slots of the current layer held
   RotaryTables key_rotation_;
   int64_t num_heads_ = 0;
 };

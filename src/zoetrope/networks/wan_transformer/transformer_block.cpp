@@ -35,12 +35,15 @@ class PlainBlock {
     norm2 = observe("norm2", norm2.to(compute_dtype_));
     const at::Tensor after_cross = observe("cross_residual", after_self + cross_attention(norm2));
 
-    const at::Tensor norm3 = observe(
-        "norm3", modulated_layer_norm(after_cross, m[3], m[4], config_.eps, compute_dtype_));
+    const at::Tensor steered = steer(after_cross);
+    // Published bidirectional game networks do not let the feed-forward see the actions.
+    const at::Tensor& seen = config_.is_causal ? steered : after_cross;
+    const at::Tensor norm3 =
+        observe("norm3", modulated_layer_norm(seen, m[3], m[4], config_.eps, compute_dtype_));
     const at::Tensor inner = observe("ffn.net.0.proj", linear(block_.feed_forward_in, norm3));
     const at::Tensor branch =
         observe("ffn", linear(block_.feed_forward_out, at::gelu(inner, "tanh")));
-    return observe("", add_gated(after_cross, branch, m[5]));
+    return observe("", add_gated(steered, branch, m[5]));
   }
 
  private:
@@ -61,27 +64,38 @@ class PlainBlock {
     const at::Tensor keys =
         streaming != nullptr && streaming->rotates_keys() ? k : apply_rotary(k, context_.rotary);
     if (streaming != nullptr) {
-      const VisibleKeys visible = streaming->extend(block_.index, keys.flatten(2), v.flatten(2));
+      const int64_t layer = streaming->self_layer(block_.index);
+      const VisibleKeys visible = streaming->extend(layer, keys.flatten(2), v.flatten(2));
       at::Tensor attended = attention(q, heads(visible.keys), heads(visible.values));
-      streaming->finish(block_.index);
+      streaming->finish(layer);
       return attended;
     }
     return context_.regions ? region_attention(q, keys, v, *context_.regions)
                             : attention(q, keys, v);
   }
 
+  at::Tensor steer(const at::Tensor& hidden_BND) const {
+    if (!block_.action || !context_.actions) return hidden_BND;
+    return observe("action_model",
+                   action_module(*block_.action, *config_.action, hidden_BND, *context_.actions,
+                                 context_.streaming.get(), observer_));
+  }
+
   at::Tensor cross_attention(const at::Tensor& norm2_BND) const {
-    const at::Tensor& text = context_.text_BLD;
     const at::Tensor q = heads(norm_observed("attn2.norm_q", "attn2.to_q", block_.cross_q,
                                              block_.cross_norm_q, norm2_BND));
-    const auto [k, v] = text_keys_and_values(text);
-    at::Tensor attended = observe("attn2.attention", attention(q, heads(k), heads(v)));
+    at::Tensor attended;
+    if (context_.text_BLD.defined()) {
+      const auto [k, v] = text_keys_and_values(context_.text_BLD);
+      attended = observe("attn2.attention", attention(q, heads(k), heads(v)));
+    }
     if (context_.image_BLD.defined()) {
       const at::Tensor& image = context_.image_BLD;
       const at::Tensor image_k = norm_observed("attn2.norm_added_k", "attn2.add_k_proj",
                                                block_.image_k, block_.image_norm_k, image);
       const at::Tensor image_v = observe("attn2.add_v_proj", linear(block_.image_v, image));
-      attended = attended + attention(q, heads(image_k), heads(image_v));
+      const at::Tensor to_image = attention(q, heads(image_k), heads(image_v));
+      attended = attended.defined() ? attended + to_image : to_image;
     }
     return observe("attn2.to_out.0", linear(block_.cross_out, attended));
   }
@@ -124,19 +138,6 @@ class PlainBlock {
 
 }  // namespace
 
-LinearParameters linear_parameters(const ParameterStore& parameters, const LoraAdapters* adapters,
-                                   const std::string& name) {
-  return {&parameters.at(name + ".weight"), &parameters.at(name + ".bias"),
-          adapters != nullptr ? adapters->find(name) : std::nullopt};
-}
-
-at::Tensor linear(const LinearParameters& parameters, const at::Tensor& x) {
-  at::Tensor out = at::linear(x, parameters.weight->value, parameters.bias->value);
-  if (!parameters.low_rank) return out;
-  const auto& [a, b, scale] = *parameters.low_rank;
-  return at::add(out, at::linear(at::linear(x, a->value), b->value), scale);
-}
-
 BlockParameters::BlockParameters(const ParameterStore& parameters, const LoraAdapters* adapters,
                                  const WanTransformerConfig& config, int64_t block_index)
     : name(fmt::format("blocks.{}", block_index)), index(block_index) {
@@ -155,11 +156,14 @@ BlockParameters::BlockParameters(const ParameterStore& parameters, const LoraAda
   self_norm_k = tensor("attn1.norm_k.weight");
   if (config.cross_attn_norm) cross_norm = layer("norm2");
   cross_q = layer("attn2.to_q");
-  cross_k = layer("attn2.to_k");
-  cross_v = layer("attn2.to_v");
   cross_out = layer("attn2.to_out.0");
   cross_norm_q = tensor("attn2.norm_q.weight");
-  cross_norm_k = tensor("attn2.norm_k.weight");
+  cross_norm_k = nullptr;
+  if (config.has_plain_cross_attention()) {
+    cross_k = layer("attn2.to_k");
+    cross_v = layer("attn2.to_v");
+    cross_norm_k = tensor("attn2.norm_k.weight");
+  }
   image_norm_k = nullptr;
   if (config.has_image_branch()) {
     image_k = layer("attn2.add_k_proj");
@@ -168,6 +172,7 @@ BlockParameters::BlockParameters(const ParameterStore& parameters, const LoraAda
   }
   feed_forward_in = layer("ffn.net.0.proj");
   feed_forward_out = layer("ffn.net.2");
+  if (config.has_action_module(index)) action.emplace(parameters, adapters, *config.action, index);
 }
 
 at::Tensor transformer_block(const BlockParameters& block, const WanTransformerConfig& config,

@@ -3,8 +3,9 @@
 // that fused_block is compared with. Source: Diffusers' WanTransformerBlock.
 #pragma once
 
-#include "zoetrope/networks/lora/lora_adapters.h"
+#include "zoetrope/networks/wan_game/action_module.h"
 #include "zoetrope/networks/wan_transformer/condition_embedding.h"
+#include "zoetrope/networks/wan_transformer/linear_layer.h"
 #include "zoetrope/networks/wan_transformer/rotary_embedding.h"
 #include "zoetrope/networks/wan_transformer/streaming_pass.h"
 #include "zoetrope/networks/wan_transformer/text_key_values.h"
@@ -13,10 +14,12 @@ namespace zoetrope {
 
 /// What every block reads beside the hidden tokens.
 struct BlockContext {
-  at::Tensor text_BLD;  ///< projected text tokens, compute type
+  /// Projected tokens of the plain cross attention, compute type: of text, or of the image where
+  /// there is no text; undefined where only the image branch attends.
+  at::Tensor text_BLD;
   /// How many equal tokens the last text token stands for; above 1 only for fused blocks.
   int64_t last_text_count = 1;
-  at::Tensor image_BLD;        ///< projected image tokens, or undefined
+  at::Tensor image_BLD;        ///< projected tokens of the image branch, or undefined
   at::Tensor modulation_BM6D;  ///< of the timesteps, compute type
   RotaryTables rotary;
   /// Which keys which queries of the self attention see; null means all of them.
@@ -24,21 +27,9 @@ struct BlockContext {
   /// Frames of the past that the self attention sees, too; null means none.
   std::shared_ptr<StreamingPass> streaming = nullptr;
   TextKeyValues* text_key_values = nullptr;  ///< borrowed; null: made anew, with gradient
+  /// What steers; null for a pass without actions.
+  std::shared_ptr<const ActionContext> actions = nullptr;
 };
-
-/// A linear layer's parameters, with its adapter if it has one.
-struct LinearParameters {
-  const Parameter* weight = nullptr;
-  const Parameter* bias = nullptr;
-  std::optional<LowRankParameters> low_rank = std::nullopt;
-};
-
-/// The parameters of the linear layer `name`, and its adapter if `adapters` (may be null) has one.
-LinearParameters linear_parameters(const ParameterStore& parameters, const LoraAdapters* adapters,
-                                   const std::string& name);
-
-/// x W^T + b, with the adapter's (x A^T) B^T * scale.
-at::Tensor linear(const LinearParameters& parameters, const at::Tensor& x);
 
 /// The parameters of `blocks.<index>`, looked up once. Absent ones are null.
 struct BlockParameters {
@@ -53,12 +44,14 @@ struct BlockParameters {
   const Parameter* self_norm_q;
   const Parameter* self_norm_k;
   LinearParameters cross_norm;  ///< norm2; null without cross_attn_norm
-  LinearParameters cross_q, cross_k, cross_v, cross_out;
+  LinearParameters cross_q, cross_out;
+  LinearParameters cross_k, cross_v;  ///< null without the plain cross attention, as cross_norm_k
   const Parameter* cross_norm_q;
   const Parameter* cross_norm_k;
   LinearParameters image_k, image_v;  ///< null without the image branch
   const Parameter* image_norm_k;
   LinearParameters feed_forward_in, feed_forward_out;
+  std::optional<ActionParameters> action;
 };
 
 /// hidden_BND: the fp32 residual stream; returned as fp32.

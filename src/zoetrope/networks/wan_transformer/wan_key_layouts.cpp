@@ -10,6 +10,8 @@ namespace zoetrope {
 namespace {
 
 constexpr std::string_view kBlocks = "blocks.";
+constexpr std::string_view kPatches = "patch_embedding.";
+constexpr std::string_view kGamePatches = "patch_embedding.proj.";
 constexpr std::string_view kComfyUiPrefix = "model.diffusion_model.";
 
 /// The names of one layer, in the order of WanKeyLayout.
@@ -18,6 +20,7 @@ using LayerNames = std::array<std::string_view, 3>;
 // Layers outside the blocks.
 constexpr LayerNames kOuterLayers[] = {
     {"patch_embedding", "patch_embedding.proj", "patch_embedding"},
+    {"patch_embedding.proj", "patch_embedding.proj", "patch_embedding"},  // of game networks
     {"condition_embedder.time_embedder.linear_1", "condition_embedder.time_embedder.mlp.fc_in",
      "time_embedding.0"},
     {"condition_embedder.time_embedder.linear_2", "condition_embedder.time_embedder.mlp.fc_out",
@@ -60,6 +63,7 @@ constexpr LayerNames kBlockLayers[] = {
     {"attn2.add_k_proj", "attn2.add_k_proj", "cross_attn.k_img"},
     {"attn2.add_v_proj", "attn2.add_v_proj", "cross_attn.v_img"},
     {"attn2.norm_added_k", "attn2.norm_added_k", "cross_attn.norm_k_img"},
+    {"action_model", "action_model", "action_model"},
     {"norm2", "self_attn_residual_norm.norm", "norm3"},
     {"ffn.net.0.proj", "ffn.fc_in", "ffn.0"},
     {"ffn.net.2", "ffn.fc_out", "ffn.2"},
@@ -89,22 +93,15 @@ bool is_layer(std::string_view name, std::string_view layer) {
 template <size_t N>
 std::optional<std::string> rename_layer(std::string_view name, const LayerNames (&layers)[N],
                                         WanKeyLayout from, WanKeyLayout to) {
+  const LayerNames* found = nullptr;  // the one with the longest name
   for (const LayerNames& layer : layers) {
     const std::string_view known = in_layout(layer, from);
-    if (is_layer(name, known)) {
-      return std::string(in_layout(layer, to)).append(name.substr(known.size()));
-    }
+    if (is_layer(name, known) &&
+        (found == nullptr || known.size() > in_layout(*found, from).size()))
+      found = &layer;
   }
-  return std::nullopt;
-}
-
-// FastVideo's image-to-video checkpoints have this norm in every block; no network reads it.
-std::vector<std::string> unused_names(const WeightFolder& weights) {
-  std::vector<std::string> unused;
-  for (const std::string& name : weights.names()) {
-    if (name.ends_with("norm_added_q.weight")) unused.push_back(name);
-  }
-  return unused;
+  if (found == nullptr) return std::nullopt;
+  return std::string(in_layout(*found, to)).append(name.substr(in_layout(*found, from).size()));
 }
 
 }  // namespace
@@ -164,13 +161,21 @@ std::string from_fastvideo_name(const std::string& fastvideo_name) {
 }
 
 NamedTensors load_wan_weights(const std::filesystem::path& folder_or_file,
-                              const std::vector<TensorSpec>& specs) {
+                              const std::vector<TensorSpec>& specs,
+                              const std::vector<TensorSpec>& unused) {
   const WeightFolder weights(folder_or_file);
   const WanKeyFormat ours;
   const WanKeyFormat theirs = detect_wan_key_format(weights.names()).value_or(ours);
   std::vector<TensorSpec> wanted = specs;
-  for (TensorSpec& spec : wanted) spec.name = rename_wan_key(spec.name, ours, theirs);
-  NamedTensors tensors = weights.load_strict(wanted, unused_names(weights));
+  for (TensorSpec& spec : wanted) {
+    spec.name = rename_wan_key(spec.name, ours, theirs);
+    // Game networks come with either name.
+    if (spec.name.starts_with(kGamePatches) && !weights.contains(spec.name))
+      spec.name.replace(0, kGamePatches.size(), kPatches);
+  }
+  std::vector<std::string> ignored;
+  for (const TensorSpec& spec : unused) ignored.push_back(spec.name);
+  NamedTensors tensors = weights.load_strict(wanted, ignored);
   for (size_t i = 0; i < specs.size(); ++i) tensors[i].first = specs[i].name;
   return tensors;
 }

@@ -43,8 +43,10 @@ std::string to_fastvideo_name(const std::string& diffusers_name);
 std::string from_fastvideo_name(const std::string& fastvideo_name);
 
 /// The transformer's weights out of a Diffusers folder or a single file in any of the formats, by
-/// their Diffusers names. Strict as WeightFolder::load_strict, with the file's own names in errors.
+/// their Diffusers names. Strict as WeightFolder::load_strict, with the file's own names in errors;
+/// the file may hold `unused` tensors, too.
 NamedTensors load_wan_weights(const std::filesystem::path& folder_or_file,
-                              const std::vector<TensorSpec>& specs);
+                              const std::vector<TensorSpec>& specs,
+                              const std::vector<TensorSpec>& unused = {});
 
 }  // namespace zoetrope

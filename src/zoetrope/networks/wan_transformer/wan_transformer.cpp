@@ -10,7 +10,13 @@
 namespace zoetrope {
 namespace {
 
+/// `width` is 0 for a network that takes no such tokens.
 void check_tokens(const at::Tensor& tokens, int64_t batch, int64_t width, const char* name) {
+  if (width == 0) {
+    TORCH_CHECK(!tokens.defined(), "WanTransformer: ", name,
+                " tokens must be undefined for this network");
+    return;
+  }
   TORCH_CHECK(
       tokens.defined() && tokens.dim() == 3 && tokens.size(0) == batch && tokens.size(2) == width,
       "WanTransformer: ", name, " must be [", batch, ", L, ", width, "], but got ",
@@ -66,13 +72,14 @@ at::Tensor WanTransformer::forward(const WanTransformerInputs& inputs) {
   }
   TimeEmbedding time = embed_timesteps(parameters_, config_, timestep_BM, observer_);
   BlockContext context;
-  embed_text_once(inputs, context);
-  if (inputs.image_BLE.defined())
+  if (config_.has_plain_cross_attention()) embed_text_once(inputs, context);
+  if (config_.has_image_branch())
     context.image_BLD = embed_image(parameters_, inputs.image_BLE, observer_);
   context.modulation_BM6D = time.modulation_BM6D;
   context.rotary = token_rotation(inputs, grid);
   context.regions = inputs.regions;
   context.streaming = inputs.streaming;
+  context.actions = action_context(inputs, grid);
   tokens_BND = run_blocks(tokens_BND, context);
   if (teacher_forcing) {
     tokens_BND = tokens_BND.narrow(1, grid.num_tokens(), grid.num_tokens());
@@ -103,12 +110,9 @@ void WanTransformer::check_inputs(const WanTransformerInputs& inputs) const {
       inputs.timestep.dim() >= 1 && inputs.timestep.dim() <= 2 && inputs.timestep.size(0) == batch,
       "WanTransformer: timestep must have batch ", batch, ", but got ", inputs.timestep.sizes());
   check_tokens(inputs.text_BLE, batch, config_.text_dim, "text");
-  if (config_.has_image_branch()) {
-    check_tokens(inputs.image_BLE, batch, *config_.image_dim, "image");
-  } else {
-    TORCH_CHECK(!inputs.image_BLE.defined(),
-                "WanTransformer: image tokens must be undefined for a text-to-video network");
-  }
+  check_tokens(inputs.image_BLE, batch, config_.image_dim.value_or(0), "image");
+  TORCH_CHECK(config_.action.has_value() || !inputs.actions.given(),
+              "WanTransformer: actions must be undefined for this network");
 }
 
 at::Tensor WanTransformer::embed_patches(const at::Tensor& hidden_BCTHW) const {
@@ -121,9 +125,9 @@ at::Tensor WanTransformer::embed_patches(const at::Tensor& hidden_BCTHW) const {
           .unflatten(2, {-1, frames})
           .permute({0, 2, 4, 6, 1, 3, 5, 7})
           .reshape({batch, -1, config_.in_channels * config_.patch_elements()});
-  const at::Tensor weight = parameters_.value("patch_embedding.weight").flatten(1);
-  return observe("patch_embedding",
-                 at::linear(patches, weight, parameters_.value("patch_embedding.bias")))
+  const std::string layer = patch_embedding_name(config_);
+  const at::Tensor weight = parameters_.value(layer + ".weight").flatten(1);
+  return observe("patch_embedding", at::linear(patches, weight, parameters_.value(layer + ".bias")))
       .to(at::kFloat);
 }
 
@@ -134,7 +138,7 @@ bool WanTransformer::uses_fused_blocks(const StreamingPass* streaming) const {
 
 void WanTransformer::embed_text_once(const WanTransformerInputs& inputs,
                                      BlockContext& context) const {
-  const at::Tensor& text_BLE = inputs.text_BLE;
+  const at::Tensor& text_BLE = config_.has_text() ? inputs.text_BLE : inputs.image_BLE;
   const bool merge_padding = uses_fused_blocks(inputs.streaming.get()) && !text_BLE.requires_grad();
   if (inputs.text_key_values == nullptr || at::GradMode::is_enabled())
     return embed_text_tokens(text_BLE, merge_padding, context);
@@ -152,6 +156,10 @@ void WanTransformer::embed_text_once(const WanTransformerInputs& inputs,
 
 void WanTransformer::embed_text_tokens(const at::Tensor& text_BLE, bool merge_padding,
                                        BlockContext& context) const {
+  if (!config_.has_text()) {
+    context.text_BLD = embed_image(parameters_, text_BLE, observer_);
+    return;
+  }
   at::Tensor tokens = text_BLE;
   if (merge_padding) {
     // A prompt is padded with zeros to 512 tokens, which are all embedded alike and attended to:
@@ -164,6 +172,21 @@ void WanTransformer::embed_text_tokens(const at::Tensor& text_BLE, bool merge_pa
     }
   }
   context.text_BLD = embed_text(parameters_, tokens, observer_);
+}
+
+std::shared_ptr<const ActionContext> WanTransformer::action_context(
+    const WanTransformerInputs& inputs, const TokenGrid& grid) const {
+  if (!inputs.actions.given()) return nullptr;
+  ActionFrames frames{{}, grid.rows * grid.columns};
+  const int64_t begin = inputs.streaming ? inputs.streaming->frames().begin : 0;
+  for (int64_t frame = 0; frame < grid.frames; ++frame) frames.positions.push_back(begin + frame);
+  if (inputs.clean_BCTHW.defined()) {
+    const std::vector<int64_t> noisy = frames.positions;
+    frames.positions.insert(frames.positions.end(), noisy.begin(), noisy.end());
+  }
+  const ParameterStore::Options& store = parameters_.options();
+  return make_action_context(*config_.action, inputs.actions, frames, inputs.regions.get(),
+                             at::TensorOptions().device(store.device).dtype(store.compute_dtype));
 }
 
 at::Tensor WanTransformer::run_blocks(at::Tensor hidden_BND, const BlockContext& context) {

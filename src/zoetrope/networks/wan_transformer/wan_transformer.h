@@ -1,6 +1,7 @@
-// The Wan 2.1 video transformer, text to video and image to video: a pure network from latents,
-// timesteps and encoded conditions to a velocity. Knows no schedule, no text encoder, no files.
-// Source: Wan (arXiv 2503.20314); tensor names and operations as Diffusers' WanTransformer3DModel.
+// The Wan 2.1 video transformer, text to video and image to video, and its relatives that actions
+// steer: a pure network from latents, timesteps and encoded conditions to a velocity. Knows no
+// schedule, no text encoder, no files. Source: Wan (arXiv 2503.20314); tensor names and operations
+// as Diffusers' WanTransformer3DModel and FastVideo's MatrixGame2WanModel.
 // Legend: B batch, C channels, T latent frames, H W latent height and width, L condition tokens, N
 // video tokens.
 #pragma once
@@ -18,10 +19,12 @@ struct WanTransformerInputs {
   at::Tensor hidden_BCTHW;  ///< noisy latents (with condition channels for image to video), any
                             ///< floating type
   at::Tensor timestep;      ///< fp32 in [0, 1000]: [B], per frame [B, T] or per token [B, N]
+  at::Tensor text_BLE;  ///< text encoder output [B, L, text_dim], zero rows are attended to like
+                        ///< any other; undefined for a network without text
   at::Tensor
-      text_BLE;  ///< text encoder output [B, L, text_dim]; zero rows are attended to like any other
-  at::Tensor image_BLE;  ///< image encoder output [B, L, image_dim]; required with the image
-                         ///< branch, else undefined
+      image_BLE;    ///< image encoder output [B, L, image_dim]; undefined for a network without
+  Actions actions;  ///< of the whole clip, also in a streaming pass; without any, action modules
+                    ///< are passed by
   /// Which keys which queries see, in tokens of [clean | hidden]; null means all. Not beside
   /// `streaming`.
   std::shared_ptr<const AttentionRegions> regions = nullptr;
@@ -80,6 +83,8 @@ class WanTransformer {
   void embed_text_tokens(const at::Tensor& text_BLE, bool merge_padding,
                          BlockContext& context) const;
   void embed_text_once(const WanTransformerInputs& inputs, BlockContext& context) const;
+  std::shared_ptr<const ActionContext> action_context(const WanTransformerInputs& inputs,
+                                                      const TokenGrid& grid) const;
   RotaryTables token_rotation(const WanTransformerInputs& inputs, TokenGrid grid);
   at::Tensor run_blocks(at::Tensor hidden_BND, const BlockContext& context);
   at::Tensor output_head(const at::Tensor& hidden_BND, const at::Tensor& time_BMD,

@@ -12,6 +12,8 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "zoetrope/networks/wan_game/action_config.h"
+
 namespace zoetrope {
 
 struct WanTransformerConfig {
@@ -20,8 +22,8 @@ struct WanTransformerConfig {
   int64_t attention_head_dim = 128;
   int64_t in_channels = 16;  ///< 36 for image to video: noise, mask and first-frame latents
   int64_t out_channels = 16;
-  int64_t text_dim = 4096;
-  int64_t freq_dim = 256;  ///< width of the sinusoidal timestep embedding
+  int64_t text_dim = 4096;  ///< 0 without text: blocks then attend to image tokens instead
+  int64_t freq_dim = 256;   ///< width of the sinusoidal timestep embedding
   int64_t ffn_dim = 13824;
   int64_t num_layers = 40;
   bool cross_attn_norm = true;  ///< an affine LayerNorm in front of the cross attention
@@ -31,7 +33,11 @@ struct WanTransformerConfig {
       added_kv_proj_dim;  ///< input width of the image keys and values (the model's own width)
   int64_t rope_max_seq_len = 1024;  ///< most positions on one axis
 
-  /// FastVideo's CausalWanTransformer3DModel: the same network with causal attention.
+  /// FastVideo's MatrixGame2WanModel: image to video without text, steered by actions.
+  bool is_game = false;
+  std::optional<ActionConfig> action;  ///< none for a game network that takes no actions
+  /// FastVideo's CausalWanTransformer3DModel, the same network with causal attention, or
+  /// CausalMatrixGame2WanModel, whose blocks differ (docs/decisions/0008-game-networks.md).
   bool is_causal = false;
   std::optional<int64_t> local_attn_size;  ///< latent frames, sinks included; -1 is unbounded
   std::optional<int64_t> sink_size;        ///< latent frames
@@ -41,7 +47,14 @@ struct WanTransformerConfig {
 
   int64_t width() const { return num_attention_heads * attention_head_dim; }
   int64_t patch_elements() const { return patch_size[0] * patch_size[1] * patch_size[2]; }
-  bool has_image_branch() const { return added_kv_proj_dim.has_value(); }
+  bool has_text() const { return text_dim > 0; }
+  /// Whether the cross attention has keys and values of their own for image tokens.
+  bool has_image_branch() const { return added_kv_proj_dim.has_value() && !(is_game && is_causal); }
+  /// Whether the cross attention has its plain keys and values: of text, or where there is no text
+  /// of the image tokens.
+  bool has_plain_cross_attention() const { return has_text() || !has_image_branch(); }
+  /// Whether block `index` has an action module.
+  bool has_action_module(int64_t index) const;
 
   bool operator==(const WanTransformerConfig&) const = default;
 };
@@ -55,6 +68,9 @@ WanTransformerConfig parse_wan_transformer_config(const nlohmann::json& json,
 /// Reads `path` (`transformer/config.json`). Throws CheckpointError for its contents, Error when it
 /// cannot be read.
 WanTransformerConfig read_wan_transformer_config(const std::filesystem::path& path);
+
+/// `WanTransformer3DModel`, or what FastVideo calls such a network.
+std::string class_name(const WanTransformerConfig& config);
 
 /// What Diffusers writes for this config, `_class_name` included.
 nlohmann::ordered_json to_json(const WanTransformerConfig& config);

@@ -17,10 +17,17 @@ namespace zoetrope {
 /// biases each.
 std::vector<ParameterGroupSpec> wan_transformer_parameter_specs(const WanTransformerConfig& config);
 
+/// `patch_embedding`, which game networks publish as `patch_embedding.proj`.
+std::string patch_embedding_name(const WanTransformerConfig& config);
+
+/// Tensors that published files of such a network may hold and that nothing reads: those of the
+/// image branch's queries, and the plain keys and values where only the image branch has any.
+std::vector<TensorSpec> wan_transformer_unused_specs(const WanTransformerConfig& config);
+
 /// The fp32 initial value of one parameter for training from scratch: Xavier-uniform linear weights
 /// and patch embedding, N(0, 0.02) for the text and time embedders, scale_shift_table N(0,
-/// 1/width), norm weights 1, biases and the output projection 0. Its numbers depend on the source's
-/// seed and its name alone.
+/// 1/width), norm weights 1, biases and the output projection 0, as those of action modules. Its
+/// numbers depend on the source's seed and its name alone.
 at::Tensor wan_transformer_initial_value(const TensorSpec& spec, RandomSource& random);
 
 /// Fills `parameters` with wan_transformer_initial_value.
