@@ -114,6 +114,11 @@ ModelSampler::ModelSampler(const ModelSamplerOptions& options, const std::filesy
   };
 }
 
+VideoInputs ModelSampler::inputs() const {
+  const WanTransformerConfig& network = transformer_.config();
+  return {network.has_text(), network.image_dim.has_value(), network.action.has_value()};
+}
+
 void ModelSampler::prepare_prompts(std::vector<std::string> prompts) {
   if (!video_.has_text) return;
   if (video_.sampling.guidance_scale > 1.0) prompts.push_back(video_.negative_prompt);

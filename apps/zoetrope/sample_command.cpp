@@ -11,9 +11,9 @@
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/log.h"
+#include "zoetrope/base/model_path.h"
 #include "zoetrope/base/progress.h"
-#include "zoetrope/callbacks/validation_prompts.h"
-#include "zoetrope/data/actions/action_file.h"
+#include "zoetrope/callbacks/video_requests.h"
 #include "zoetrope/media/image.h"
 #include "zoetrope/model_sampler.h"
 #include "zoetrope/pipelines/video_output.h"
@@ -32,8 +32,9 @@ constexpr const char* kExamples = R"(Examples:
   zoetrope sample runs/self_forcing/diffusers --pipeline wan-causal-dmd --steps 1000,750,500,250 --warp --flow-shift 5 \
       --num-frames 241 --local-attn-size 12 --sink-size 3 --prompt "a cat"
 
-Writes one mp4 per prompt (or, for a model without text, per --image) and a contact sheet (sheet.png). The same seed gives the same noise. Causal pipelines write
-the video while it is made. Few steps, --warp and --flow-shift must be those of the training.)";
+Writes one mp4 per prompt (or, for a model without text, per --image) and a contact sheet (sheet.png). The same seed
+gives the same noise. Causal pipelines write the video while it is made. Few steps, --warp and --flow-shift must be
+those of the training.)";
 
 struct Options {
   ModelSamplerOptions sampler;
@@ -45,41 +46,37 @@ struct Options {
   double fps = 16.0;
 };
 
-/// One text for each video; empty for a model without text.
-std::vector<std::string> all_prompts(const Options& options) {
-  std::vector<std::string> prompts = options.prompts;
+/// The videos of the command line, then those of the file.
+std::vector<ValidationPrompt> all_prompts(const Options& options) {
+  std::vector<ValidationPrompt> prompts;
+  for (const std::string& caption : options.prompts) prompts.push_back({caption});
   if (!options.prompts_file.empty()) {
-    for (const ValidationPrompt& prompt : read_validation_prompts(options.prompts_file)) {
-      prompts.push_back(prompt.caption);
-    }
+    for (ValidationPrompt& prompt : read_validation_prompts(options.prompts_file))
+      prompts.push_back(std::move(prompt));
   }
   if (prompts.empty()) prompts.resize(options.images.size());
   if (prompts.empty())
     fail<ConfigError>("sample: needs --prompt, --prompts or --image, but got none of them");
+  const auto set_media = [&](const char* option, const std::vector<std::string>& paths,
+                             std::filesystem::path ValidationPrompt::*member) {
+    if (!paths.empty() && paths.size() != prompts.size()) {
+      fail<ConfigError>("{}: must be given once for each of the {} videos, but was {} times",
+                        option, prompts.size(), paths.size());
+    }
+    for (size_t i = 0; i < paths.size(); ++i) prompts[i].*member = expand_user(paths[i]);
+  };
+  set_media("--image", options.images, &ValidationPrompt::image);
+  set_media("--actions", options.actions, &ValidationPrompt::actions);
   return prompts;
 }
 
-std::vector<VideoRequest> all_requests(const Options& options) {
-  std::vector<VideoRequest> requests;
-  for (std::string& prompt : all_prompts(options)) {
-    requests.push_back({std::move(prompt), std::ssize(requests)});
-  }
-  const auto check_count = [&](const char* option, size_t count) {
-    if (count == 0 || count == requests.size()) return;
-    fail<ConfigError>("{}: must be given once for each of the {} videos, but was {} times", option,
-                      requests.size(), count);
+void refuse_unused_media(const Options& options, const VideoInputs& inputs) {
+  const auto refuse = [](const char* option, bool given, bool used) {
+    if (!given || used) return;
+    fail<ConfigError>("{}: must be left out for this model, whose network takes none", option);
   };
-  check_count("--image", options.images.size());
-  check_count("--actions", options.actions.size());
-  for (size_t index = 0; index < options.images.size(); ++index) {
-    requests[index].first_frame = media::read_image(options.images[index]);
-  }
-  for (size_t index = 0; index < options.actions.size(); ++index) {
-    const FrameActions actions = read_action_file(options.actions[index]);
-    requests[index].keyboard_FK = actions.keyboard_FK;
-    requests[index].mouse_F2 = actions.mouse_F2;
-  }
-  return requests;
+  refuse("--image", !options.images.empty(), inputs.image);
+  refuse("--actions", !options.actions.empty(), inputs.actions);
 }
 
 /// Writes the video of `request`, and returns frames of it for the contact sheet.
@@ -105,11 +102,17 @@ std::vector<media::Frame> sample_one(ModelSampler& sampler, const VideoRequest& 
 
 void sample(const Options& options) {
   const auto start = std::chrono::steady_clock::now();
-  const std::vector<VideoRequest> requests = all_requests(options);
+  const std::vector<ValidationPrompt> prompts = all_prompts(options);
   ModelSampler sampler(options.sampler);
-  std::vector<std::string> prompts;
-  for (const VideoRequest& request : requests) prompts.push_back(request.prompt);
-  sampler.prepare_prompts(prompts);
+  refuse_unused_media(options, sampler.inputs());
+  std::vector<VideoRequest> requests;
+  std::vector<std::string> captions;
+  for (const ValidationPrompt& prompt : prompts) {
+    requests.push_back(
+        make_video_request(prompt, std::ssize(requests), sampler.video(), sampler.inputs()));
+    captions.push_back(prompt.caption);
+  }
+  sampler.prepare_prompts(captions);
 
   std::filesystem::create_directories(options.output);
   std::vector<std::vector<media::Frame>> videos;
@@ -137,8 +140,10 @@ void add_sample_command(CLI::App& app) {
   command->add_option("--prompts", options->prompts_file,
                       "Validation file: {\"data\": [{\"caption\": ...}]}");
   command
-      ->add_option("--image", options->images,
-                   "PNG or JPEG that a video begins with, of its size; once for each video")
+      ->add_option(
+          "--image", options->images,
+          "PNG, JPEG or video (its first frame) that a video begins with, cropped to its shape; "
+          "once for each video")
       ->take_all();
   command
       ->add_option("--actions", options->actions,
