@@ -17,6 +17,7 @@
 #include "zoetrope/init_command.h"
 #include "zoetrope/inspect_command.h"
 #include "zoetrope/kernels/process_memory.h"
+#include "zoetrope/play_command.h"
 #include "zoetrope/preprocess_command.h"
 #include "zoetrope/sample_command.h"
 #include "zoetrope/targets_command.h"
@@ -52,6 +53,7 @@ int run(std::vector<std::string> arguments) {
   zoetrope::add_export_command(app);
   zoetrope::add_init_command(app);
   zoetrope::add_inspect_command(app);
+  zoetrope::add_play_command(app);
   zoetrope::add_preprocess_command(app);
   zoetrope::add_sample_command(app);
   zoetrope::add_version_command(app);

@@ -17,12 +17,15 @@ from diffusers import (
     AutoencoderKLWan,
     FlowMatchEulerDiscreteScheduler,
     UniPCMultistepScheduler,
+    WanImageToVideoPipeline,
     WanTransformer3DModel,
 )
-from safetensors.torch import save_file
-from transformers import UMT5Config, UMT5EncoderModel
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-PACKAGES = ["torch", "diffusers", "transformers", "tokenizers", "sentencepiece", "safetensors", "ftfy", "numpy"]
+PACKAGES = ["torch", "diffusers", "transformers", "tokenizers", "sentencepiece", "safetensors", "ftfy", "numpy", "pillow"]
 
 
 def generator(seed):
@@ -293,6 +296,84 @@ def make_umt5(out):
         write_case(folder, "umt5", record, tensors)
 
 
+# ---------------------------------------------------------------------------------------------- image encoder
+
+CLIP_VISION_CASES = [
+    dict(
+        note="as Wan's image encoder: exact GELU, names with vision_model; wide and tall pictures, made smaller and "
+             "larger",
+        config=dict(hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=3, image_size=28,
+                    patch_size=7, hidden_act="gelu", projection_dim=16),
+        processor=dict(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}),
+        images=[(61, 90), (13, 20), (20, 13)], published_names=True,
+    ),
+    dict(
+        note="quick GELU, names as transformers 5 writes them; a wide picture, resized without its aspect ratio and "
+             "cropped",
+        config=dict(hidden_size=20, intermediate_size=28, num_hidden_layers=2, num_attention_heads=2, image_size=24,
+                    patch_size=8, hidden_act="quick_gelu", projection_dim=16),
+        processor=dict(size={"height": 31, "width": 26}, crop_size={"height": 24, "width": 24}),
+        images=[(40, 97)], published_names=False,
+    ),
+]
+
+
+@torch.no_grad()
+def make_clip_vision(out):
+    for k, spec in enumerate(CLIP_VISION_CASES):
+        folder = fresh(out, f"clip_vision_{k}")
+        seed = 6000 + 100 * k
+        torch.manual_seed(seed)
+        model = CLIPVisionModel(CLIPVisionConfig(**spec["config"])).eval()
+        g = generator(seed + 1)
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=g) * parameter.shape[-1] ** -0.5)
+        perturb(model, seed + 2)
+        processor = CLIPImageProcessorPil(**spec["processor"])
+        model.save_pretrained(folder / "image_encoder")
+        if spec["published_names"]:
+            path = folder / "image_encoder" / "model.safetensors"
+            save_file({f"vision_model.{name}": value for name, value in load_file(path).items()}, path)
+        processor.save_pretrained(folder / "image_processor")
+        tensors = {}
+        for j, (height, width) in enumerate(spec["images"]):
+            image = torch.randint(0, 256, (height, width, 3), generator=g, dtype=torch.uint8)
+            pixels = processor(images=Image.fromarray(image.numpy()), return_tensors="pt")["pixel_values"]
+            output = model(pixel_values=pixels, output_hidden_states=True)
+            tensors |= {f"image{j}": image, f"pixels{j}": pixels, f"hidden{j}": output.hidden_states[-2]}
+        record = {
+            "note": spec["note"],
+            "model": "transformers.CLIPVisionModel, CLIPImageProcessorPil",
+            "seed": seed,
+            "num_images": len(spec["images"]),
+            "tensors_of_image": "imageJ is RGB bytes, pixelsJ what the processor makes of it, hiddenJ is "
+                                "hidden_states[-2]",
+            "tolerance": TOLERANCE_NETWORK,
+        }
+        write_case(folder, "clip_vision", record, tensors)
+
+
+# ---------------------------------------------------------------------------------------------- image condition
+
+
+@torch.no_grad()
+def make_image_condition(out):
+    folder = fresh(out, "image_condition")
+    vae = AutoencoderKLWan.from_pretrained(out / "wan_vae_0" / "vae")
+    pipeline = WanImageToVideoPipeline(tokenizer=None, text_encoder=None, vae=vae, scheduler=None)
+    height, width, frames = 24, 16, 9
+    image = torch.rand((1, 3, height, width), generator=generator(9000)) * 2 - 1
+    _, condition = pipeline.prepare_latents(image, 1, 16, height, width, frames, torch.float32, torch.device("cpu"))
+    record = {
+        "note": "mask and latents of the first frame",
+        "model": "diffusers.WanImageToVideoPipeline.prepare_latents",
+        "folder": "../wan_vae_0/vae",
+        "frames": frames,
+        "tolerance": TOLERANCE_NETWORK,
+    }
+    write_case(folder, "image_condition", record, {"image": image, "condition": condition})
+
+
 # ---------------------------------------------------------------------------------------------- schedulers
 
 
@@ -343,7 +424,7 @@ def make_schedulers(out):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", required=True)
-    parser.add_argument("--only", nargs="*", default=None, help="wan_transformer wan_vae umt5 schedulers tokenizer")
+    parser.add_argument("--only", nargs="*", default=None, help="wan_transformer wan_vae umt5 clip_vision image_condition schedulers tokenizer")
     parser.add_argument("--tokenizer", help="tokenizer folder written by make_tokenizer.py; needed for the tokenizer case")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -352,6 +433,8 @@ def main():
         "wan_transformer": make_transformers,
         "wan_vae": make_vaes,
         "umt5": make_umt5,
+        "clip_vision": make_clip_vision,
+        "image_condition": make_image_condition,
         "schedulers": make_schedulers,
     }
     for name, make in makers.items():

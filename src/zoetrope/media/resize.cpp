@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "zoetrope/base/error.h"
 
@@ -28,6 +29,20 @@ struct ResizeTable {
   int32_t half() const { return 1 << (weight_bits - 1); }
 };
 
+void normalize(std::vector<double>& weights) {
+  const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+  for (double& weight : weights) weight /= sum;
+}
+
+// Fixed-point numbers with `bits` after the point, rounded.
+std::vector<int32_t> to_integers(const std::vector<double>& weights, int bits) {
+  std::vector<int32_t> integers;
+  for (double weight : weights) {
+    integers.push_back(static_cast<int32_t>(std::lround(weight * (1 << bits))));
+  }
+  return integers;
+}
+
 // The triangle filter's weights for output position `index`, which sum to one.
 std::vector<double> triangle_weights(int index, int source_size, double scale, int& first) {
   const double support = std::max(scale, 1.0);
@@ -35,16 +50,23 @@ std::vector<double> triangle_weights(int index, int source_size, double scale, i
   first = std::max(static_cast<int>(std::lround(center - support)), 0);
   const int end = std::min(static_cast<int>(std::lround(center + support)), source_size);
   std::vector<double> weights;
-  double sum = 0.0;
   for (int position = first; position < end; ++position) {
     weights.push_back(std::max(0.0, 1.0 - std::abs((position - center + 0.5) / support)));
-    sum += weights.back();
   }
-  for (double& weight : weights) weight /= sum;
+  normalize(weights);
   return weights;
 }
 
-ResizeTable make_table(int source_size, int target_size) {
+// As many bits as keep every weight within 16 bits.
+int fitting_weight_bits(double largest_weight) {
+  int bits = 0;
+  while (bits < kMaxWeightBits && std::lround(largest_weight * (1 << (bits + 1))) < kMaxWeight) {
+    ++bits;
+  }
+  return bits;
+}
+
+ResizeTable make_bilinear_table(int source_size, int target_size) {
   // PyTorch's step for aligned corners. Under its half-pixel centres the picture drifts to the
   // right and down, by a pixel of the source at the far edge; kept, so that our data equals
   // FastVideo's.
@@ -58,23 +80,44 @@ ResizeTable make_table(int source_size, int target_size) {
         triangle_weights(i, source_size, scale, table.taps[static_cast<size_t>(i)].first));
     for (double weight : weights.back()) largest = std::max(largest, weight);
   }
-  // As many bits as keep every weight within 16 bits.
-  while (table.weight_bits < kMaxWeightBits &&
-         std::lround(largest * (1 << (table.weight_bits + 1))) < kMaxWeight) {
-    ++table.weight_bits;
-  }
+  table.weight_bits = fitting_weight_bits(largest);
   for (size_t i = 0; i < weights.size(); ++i) {
-    for (double weight : weights[i]) {
-      table.taps[i].weights.push_back(
-          static_cast<int32_t>(std::lround(weight * (1 << table.weight_bits))));
-    }
+    table.taps[i].weights = to_integers(weights[i], table.weight_bits);
   }
   return table;
 }
 
-Frame resize_rows(const Frame& source, const CropBox& box, int width) {
-  const ResizeTable table = make_table(box.width, width);
-  Frame target(width, box.height);
+double bicubic_filter(double distance) {
+  constexpr double kSharpness = -0.5;
+  const double x = std::abs(distance);
+  if (x < 1.0) return ((kSharpness + 2.0) * x - (kSharpness + 3.0)) * x * x + 1.0;
+  if (x < 2.0) return (((x - 5.0) * x + 8.0) * x - 4.0) * kSharpness;
+  return 0.0;
+}
+
+ResizeTable make_bicubic_table(int source_size, int target_size) {
+  constexpr double kFilterRadius = 2.0;
+  const double scale = static_cast<double>(source_size) / target_size;
+  const double stretch = std::max(scale, 1.0);
+  ResizeTable table;
+  table.weight_bits = kMaxWeightBits;
+  for (int i = 0; i < target_size; ++i) {
+    const double center = scale * (i + 0.5);
+    const double support = kFilterRadius * stretch;
+    const int first = std::max(static_cast<int>(center - support + 0.5), 0);
+    const int end = std::min(static_cast<int>(center + support + 0.5), source_size);
+    std::vector<double> weights;
+    for (int position = first; position < end; ++position) {
+      weights.push_back(bicubic_filter((position - center + 0.5) / stretch));
+    }
+    normalize(weights);
+    table.taps.push_back({first, to_integers(weights, table.weight_bits)});
+  }
+  return table;
+}
+
+Frame resize_rows(const Frame& source, const CropBox& box, const ResizeTable& table) {
+  Frame target(static_cast<int>(table.taps.size()), box.height);
   for (int y = 0; y < box.height; ++y) {
     const uint8_t* in = source.pixel(box.x, box.y + y);
     uint8_t* out = target.row(y);
@@ -91,8 +134,8 @@ Frame resize_rows(const Frame& source, const CropBox& box, int width) {
   return target;
 }
 
-Frame resize_columns(const Frame& source, int height) {
-  const ResizeTable table = make_table(source.height, height);
+Frame resize_columns(const Frame& source, const ResizeTable& table) {
+  const int height = static_cast<int>(table.taps.size());
   Frame target(source.width, height);
   std::vector<int32_t> sums(source.row_bytes());
   for (int y = 0; y < height; ++y) {
@@ -133,12 +176,21 @@ Frame crop_and_resize(const Frame& source, const CropBox& box, int width, int he
     fail("resize: the crop must lie inside the {}x{} picture, but is {}x{} at ({}, {})",
          source.width, source.height, box.width, box.height, box.x, box.y);
   }
-  return resize_columns(resize_rows(source, box, width), height);
+  return resize_columns(resize_rows(source, box, make_bilinear_table(box.width, width)),
+                        make_bilinear_table(box.height, height));
 }
 
 Frame resize_and_center_crop(const Frame& source, int width, int height) {
   return crop_and_resize(source, center_crop_box(source.width, source.height, width, height), width,
                          height);
+}
+
+Frame resize_bicubic(const Frame& source, int width, int height) {
+  if (width < 1 || height < 1)
+    fail("resize: the target must be at least 1x1, but is {}x{}", width, height);
+  const CropBox whole{0, 0, source.width, source.height};
+  return resize_columns(resize_rows(source, whole, make_bicubic_table(source.width, width)),
+                        make_bicubic_table(source.height, height));
 }
 
 }  // namespace zoetrope::media

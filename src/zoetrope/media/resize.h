@@ -1,7 +1,7 @@
-// Fits pictures to a training resolution: a centred crop to the target's aspect ratio, then an
-// antialiased resize. The arithmetic is that of FastVideo's preprocessing
-// (fastvideo/dataset/transform.py, CenterCropResizeVideo, on PyTorch's 8-bit bilinear resize with
-// antialiasing and aligned corners), so the same frame gives the same bytes.
+// Fits pictures to a size with the bytes that others get from the same picture. For training
+// resolutions: a centred crop to the target's aspect ratio, then an antialiased bilinear resize as
+// in FastVideo's preprocessing (fastvideo/dataset/transform.py, CenterCropResizeVideo, on PyTorch's
+// 8-bit resize with aligned corners). For image encoders: Pillow's antialiased bicubic resize.
 #pragma once
 
 #include "zoetrope/media/frame.h"
@@ -29,5 +29,11 @@ Frame crop_and_resize(const Frame& source, const CropBox& box, int width, int he
 
 /// center_crop_box, then crop_and_resize.
 Frame resize_and_center_crop(const Frame& source, int width, int height);
+
+/// The whole picture resized to `width` x `height` with Pillow's bicubic filter (a = -0.5), as wide
+/// as the reduction; first along rows, then along columns, rounded to bytes between. The same bytes
+/// as Pillow's, but that Pillow 13 takes columns first for some pictures that get lower, which
+/// changes a few levels. Throws Error when a target side is under 1 pixel.
+Frame resize_bicubic(const Frame& source, int width, int height);
 
 }  // namespace zoetrope::media

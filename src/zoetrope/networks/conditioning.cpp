@@ -22,7 +22,7 @@ int64_t Conditioning::num_rows() const {
 }
 
 Conditioning Conditioning::to(at::ScalarType dtype) const {
-  Conditioning converted;
+  Conditioning converted = *this;
   for (const auto member : kMembers) {
     if ((this->*member).defined()) converted.*member = (this->*member).to(dtype);
   }
@@ -31,6 +31,7 @@ Conditioning Conditioning::to(at::ScalarType dtype) const {
 
 Conditioning concatenate_rows(const Conditioning& first, const Conditioning& second) {
   Conditioning rows;
+  rows.first_frame = second.first_frame;
   for (const auto member : kMembers) {
     const at::Tensor& above = (first.*member).defined() ? first.*member : second.*member;
     const at::Tensor& below = (second.*member).defined() ? second.*member : first.*member;

@@ -3,13 +3,14 @@
 // latent height and width, F pixel frames (4 (T - 1) + 1), K keys.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 
 #include <ATen/core/Tensor.h>
 
 namespace zoetrope {
 
-/// Of a whole clip, also where a network sees a part of its frames.
+/// Of a whole clip, also where a network sees a part of its frames (but see first_frame).
 struct Conditioning {
   at::Tensor text_embedding_BLD;  ///< compute dtype, zero-padded to the text length; padding is
                                   ///< attended to
@@ -21,6 +22,9 @@ struct Conditioning {
                                    ///< frames' normalised latents (16 channels)
   at::Tensor keyboard_BFK;         ///< one row of keys for each pixel frame, compute dtype
   at::Tensor mouse_BF2;            ///< movement of the mouse for each pixel frame, compute dtype
+  /// The latent frame that image_latents begin with, and keyboard and mouse with its pixel frame 4
+  /// first_frame. Above 0 only in streams without end, whose earlier frames nobody looks at again.
+  int64_t first_frame = 0;
 
   /// B; 0 when nothing is defined.
   int64_t num_rows() const;

@@ -12,8 +12,33 @@ namespace zoetrope {
 /// Standard normal fp32 of `shape` on the network's device; the same for the same `name`.
 using NamedNoise = std::function<at::Tensor(const std::string& name, at::IntArrayRef shape)>;
 
+/// The noise of a seed's video number `index`.
+NamedNoise keyed_noise(int64_t seed, int64_t index, at::Device device);
+
 /// Takes the normalised latents [B, C, T, H, W] of a finished block.
 using BlockSink = std::function<void(const FrameBlock& block, const at::Tensor& latents_BCTHW)>;
+
+/// A clip on its way: blocks are denoised while they see those that were committed. Draws a block's
+/// noise as stream_latents() says. Throws Error as the network's cache.
+class BlockStream {
+ public:
+  BlockStream(StreamingNetwork network, SamplingOptions sampling, NamedNoise noise);
+
+  /// Forgets the clip before.
+  void start_clip() const { network_.start_clip(); }
+  /// Normalised latents of the next block, of `shape_BCTHW`; fp32.
+  at::Tensor denoise(const FrameBlock& block, const GuidedRows& guided,
+                     const std::vector<int64_t>& shape_BCTHW,
+                     const SamplingProgress& progress = {}) const;
+  /// Lets later blocks see this one, whose latents denoise() gave.
+  void commit(const FrameBlock& block, const GuidedRows& guided,
+              const at::Tensor& clean_BCTHW) const;
+
+ private:
+  StreamingNetwork network_;
+  SamplingOptions sampling_;
+  NamedNoise noise_;
+};
 
 struct StreamedClip {
   std::vector<int64_t> shape_BCTHW;
