@@ -10,6 +10,7 @@
 #include "zoetrope/methods/fine_tuning/fine_tune_method.h"
 #include "zoetrope/methods/knowledge_distillation/causal_knowledge_distillation_method.h"
 #include "zoetrope/models/wan/wan_causal_model.h"
+#include "zoetrope/models/wan/wan_i2v_model.h"
 #include "zoetrope/models/wan/wan_model.h"
 #include "zoetrope/models/wan_game/wan_game_causal_model.h"
 #include "zoetrope/models/wan_game/wan_game_model.h"
@@ -49,6 +50,10 @@ void add_models(ModelRegistry& models) {
   const std::string wan = "fastvideo.train.models.wan.wan.WanModel";
   models.add<WanModel, WanModelConfig>(wan, target_aliases(wan, "wan"),
                                        "Wan 2.1 text-to-video, bidirectional.");
+  const std::string wan_i2v = "fastvideo.train.models.wan.wan_i2v.WanI2VModel";
+  models.add<WanI2VModel, WanModelConfig>(
+      wan_i2v, target_aliases(wan_i2v, "wan_i2v"),
+      "Wan 2.1 image-to-video, bidirectional; trains on data of the i2v schema.");
   const std::string wan_causal = "fastvideo.train.models.wan.wan_causal.WanCausalModel";
   models
       .add<WanCausalModel, WanCausalModelConfig>(

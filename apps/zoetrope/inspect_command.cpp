@@ -12,8 +12,8 @@
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/file.h"
 #include "zoetrope/base/model_path.h"
-#include "zoetrope/data/dataset.h"
 #include "zoetrope/inspect_checkpoint.h"
+#include "zoetrope/inspect_parquet.h"
 #include "zoetrope/networks/pipeline_folder.h"
 #include "zoetrope/networks/wan_transformer/wan_key_layouts.h"
 #include "zoetrope/tensor/dtype.h"
@@ -110,39 +110,6 @@ void inspect_pipeline(const fs::path& path, bool tensors) {
   print_faults(faults);
 }
 
-bool has_parquet(const fs::path& path) {
-  if (path.extension() == ".parquet") return true;
-  if (!fs::is_directory(path)) return false;
-  for (const auto& entry : fs::recursive_directory_iterator(path)) {
-    if (entry.path().extension() == ".parquet") return true;
-  }
-  return false;
-}
-
-void inspect_parquet(const fs::path& path, int64_t max_rows) {
-  const ParquetDataset dataset({{path.string(), 1}}, parquet_schema("t2v"));
-  fmt::print("parquet set {}: {} rows in {} files\n", path.string(), dataset.num_rows(),
-             dataset.files().size());
-  const int64_t num_read = std::min(max_rows, dataset.num_rows());
-  std::map<std::string, std::map<std::string, int64_t>> shapes;
-  std::vector<std::string> faults;
-  for (int64_t row = 0; row < num_read; ++row) {
-    try {
-      for (const auto& [name, tensor] : dataset.read(row).tensors)
-        ++shapes[name][format_shape(tensor.sizes())];
-    } catch (const DataError& error) {
-      faults.push_back(describe_error_chain(error));
-    }
-  }
-  for (const auto& [name, counts] : shapes) {
-    fmt::print("  {}\n", name);
-    for (const auto& [shape, count] : counts) fmt::print("    {:24} {} rows\n", shape, count);
-  }
-  if (num_read < dataset.num_rows())
-    fmt::print("  read {} of {} rows (--max-rows)\n", num_read, dataset.num_rows());
-  print_faults(faults);
-}
-
 void inspect_run(const fs::path& path) {
   fmt::print("run folder {}\n", path.string());
   const fs::path metrics = path / "metrics.jsonl";
@@ -175,7 +142,7 @@ void inspect(const Options& options) {
   if (fs::exists(path / "model_index.json")) return inspect_pipeline(path, options.tensors);
   if (is_checkpoint(path)) return inspect_checkpoint(path, options.tensors);
   if (fs::exists(path / "config.yaml")) return inspect_run(path);
-  if (has_parquet(path)) return inspect_parquet(path, options.max_rows);
+  if (find_parquet_file(path)) return inspect_parquet(path, options.max_rows);
   fail(
       "{}: must be a pipeline folder (model_index.json), a .safetensors file, parquet files, a "
       "checkpoint or a run folder (config.yaml), but is none of them",

@@ -6,9 +6,10 @@
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/model_path.h"
+#include "zoetrope/networks/wan_transformer/conditioned_inputs.h"
+#include "zoetrope/networks/wan_transformer/wan_key_layouts.h"
 #include "zoetrope/tensor/device.h"
 #include "zoetrope/tensor/dtype.h"
-#include "zoetrope/tensor/safetensors.h"
 
 namespace zoetrope {
 namespace {
@@ -87,8 +88,11 @@ ModelSampler::ModelSampler(const ModelSamplerOptions& options, const std::filesy
       generator_(folder, device) {
   const PipelineKind& kind = pipeline_kind(options.choices.pipeline);
   video_.sampling = sampling_options(options.choices, kind, device);
+  video_.has_text = transformer_.config().has_text();
+  // Without a text there is nothing to be guided by.
+  if (!video_.has_text && !options.choices.guidance_scale) video_.sampling.guidance_scale = 1.0;
   transformer_.parameters().load(
-      WeightFolder(folder / "transformer").load_strict(transformer_.parameters().specs()));
+      load_wan_weights(folder / "transformer", transformer_.parameters().specs()));
   if (kind.causal) {
     const StreamingNetwork streaming = make_streaming_network(
         transformer_, causal_attention(transformer_.config(), options.choices),
@@ -102,15 +106,21 @@ ModelSampler::ModelSampler(const ModelSamplerOptions& options, const std::filesy
                                            const at::Tensor& timestep_B,
                                            const Conditioning& conditioning) {
     const at::ScalarType dtype = transformer_.parameters().options().compute_dtype;
-    return transformer_.forward(
-        {noisy_BCTHW.to(dtype), timestep_B, conditioning.text_embedding_BLD.to(dtype), {}});
+    return transformer_.forward(conditioned_inputs(transformer_.config(), dtype, noisy_BCTHW,
+                                                   timestep_B, conditioning.to(dtype), 0));
   };
   generate_ = [this, velocity](const auto& request, const auto& sink, const auto& progress) {
     return generator_.generate(velocity, request, video_, sink, progress);
   };
 }
 
+VideoInputs ModelSampler::inputs() const {
+  const WanTransformerConfig& network = transformer_.config();
+  return {network.has_text(), network.image_dim.has_value(), network.action.has_value()};
+}
+
 void ModelSampler::prepare_prompts(std::vector<std::string> prompts) {
+  if (!video_.has_text) return;
   if (video_.sampling.guidance_scale > 1.0) prompts.push_back(video_.negative_prompt);
   generator_.prepare_prompts(prompts);
 }

@@ -9,8 +9,8 @@
 
 #include <CLI/App.hpp>
 
+#include "zoetrope/callbacks/video_requests.h"
 #include "zoetrope/networks/wan_transformer/wan_transformer.h"
-#include "zoetrope/pipelines/video_generator.h"
 #include "zoetrope/sample_options.h"
 
 namespace zoetrope {
@@ -41,6 +41,8 @@ class ModelSampler {
   VideoTiming sample(const VideoRequest& request, const FrameSink& sink,
                      const SamplingProgress& progress = {});
   const VideoOptions& video() const { return video_; }
+  /// What the network takes.
+  VideoInputs inputs() const;
 
  private:
   ModelSampler(const ModelSamplerOptions& options, const std::filesystem::path& folder,

@@ -27,9 +27,16 @@ constexpr const char* kExplanation = R"(INPUT is one of
   a .csv or .jsonl   columns `path` (or `video`, `file_name`) and `caption` (or `cap`, `text`, `prompt`),
                      optionally `start` in seconds
   FastVideo's        a folder with videos2caption.json and videos/, or that file
+                     with --data-type matrixgame2, `actions`: the file of the video's actions
   a .txt             with --text-only: one caption in each line
   synthetic:shapes   clips of a toy world that are made here: coloured shapes that move and bounce, with captions such
                      as "a red square moving left" (--num-clips, --seed)
+
+--data-type says what the rows hold: t2v (video latents, text), i2v (and first-frame latents and image tokens, for image
+to video), matrixgame2 (no text, but one row of keys and mouse movement for each pixel frame), text_only. Actions lie
+beside the video, under its name: .jsonl with {"keyboard": [0, 1], "mouse": [0, 0.5]} in each line, .csv with columns
+keyboard_0, keyboard_1, mouse_0, mouse_1, .npz or .parquet with `keyboard` and `mouse`, or FastVideo's .npy. Each clip
+gets the rows of the very frames that it was made of.
 
 A stopped run goes on when the same command is given again. Sources that cannot be used are listed with the reason in
 worker_<k>/rejects.jsonl of the output folder; the exit code is 1 only when no row came out.
@@ -38,6 +45,8 @@ Examples:
   zoetrope preprocess clips/ --output data/clips --model assets/tiny-wan --height 64 --width 96 --num-frames 17
   zoetrope preprocess list.csv -o data/mixed -m Wan-AI/Wan2.1-T2V-1.3B-Diffusers --buckets 480x832,832x480
   zoetrope preprocess long_videos/ -o data/long -m wan/ --num-frames 81 --clip-stride 40 --max-clips 20
+  zoetrope preprocess clips/ -o data/i2v -m wan-i2v/ --data-type i2v
+  zoetrope preprocess episodes/ -o data/game -m game/ --data-type matrixgame2 --fps 25 --num-frames 77
   zoetrope preprocess prompts.txt -o data/prompts -m wan/ --text-only
   zoetrope preprocess synthetic:shapes -o data/shapes -m assets/tiny-wan --height 48 --width 48 --num-frames 33
   zoetrope preprocess huge.jsonl -o data/huge -m wan/ --shard 3/8      one of eight processes)";
@@ -59,6 +68,7 @@ struct Options {
   std::optional<int64_t> num_clips;  // of synthetic:shapes
   std::optional<int64_t> seed;       // of synthetic:shapes
   bool tiled = false;
+  bool text_only = false;
   PreprocessOptions work;
 };
 
@@ -96,9 +106,9 @@ std::vector<SourceEntry> list_sources(const Options& options, const fs::path& in
       fail<ConfigError>("--num-clips and --seed: are for {} alone, but the input is '{}'",
                         kShapesInput, options.input);
     }
-    return work.text_only ? list_texts(input) : list_videos(input);
+    return work.text_only() ? list_texts(input) : list_videos(input);
   }
-  if (!work.text_only && work.clips.buckets.size() != 1) {
+  if (!work.text_only() && work.clips.buckets.size() != 1) {
     fail<ConfigError>("--buckets: must be one size for {}, but are {}", kShapesInput,
                       work.clips.buckets.size());
   }
@@ -108,7 +118,7 @@ std::vector<SourceEntry> list_sources(const Options& options, const fs::path& in
                     .height = options.height,
                     .width = options.width,
                     .seed = options.seed.value_or(0)};
-  if (!work.text_only) {
+  if (!work.text_only()) {
     clips.height = work.clips.buckets.front().height;
     clips.width = work.clips.buckets.front().width;
   }
@@ -116,7 +126,7 @@ std::vector<SourceEntry> list_sources(const Options& options, const fs::path& in
 }
 
 void print_summary(const PreprocessSummary& summary, const PreprocessOptions& work) {
-  const char* what = work.text_only ? "captions" : "videos";
+  const char* what = work.text_only() ? "captions" : "videos";
   if (summary.was_finished) log_info("preprocess: was finished before; nothing to do");
   fmt::print("{} {} in = {} complete + {} listed in {}; {} rows in {}\n", summary.num_sources, what,
              summary.num_complete, summary.rejects.size(), summary.rejects_path.string(),
@@ -131,17 +141,20 @@ void print_summary(const PreprocessSummary& summary, const PreprocessOptions& wo
 
 void run(const Options& options) {
   PreprocessOptions work = options.work;
+  if (options.text_only) work.schema = "text_only";
   read_shard(options.shard, work);
   const fs::path input = expand_user(options.input);
   work.output = expand_user(options.output);
   const fs::path pipeline = resolve_model_path(options.model);
   WanEncoderOptions encoder;
   encoder.text_dtype = parse_dtype(options.text_dtype).value();
-  encoder.with_video = !work.text_only;
+  encoder.with_video = !work.text_only();
+  encoder.with_text = parquet_schema(work.schema).has_tensor("text_embedding");
+  encoder.with_image = parquet_schema(work.schema).has_tensor("clip_feature");
   encoder.tiled = options.tiled;
   work.encoder_name = fmt::format("{} text {}{}", fs::weakly_canonical(pipeline).string(),
                                   options.text_dtype, options.tiled ? " tiled" : "");
-  if (!work.text_only) read_clip_options(options, pipeline, work.clips);
+  if (!work.text_only()) read_clip_options(options, pipeline, work.clips);
   std::vector<SourceEntry> sources = list_sources(options, input, work);
   const PreprocessSummary summary = preprocess(std::move(sources), work, [&] {
     return make_wan_encoder(pipeline, resolve_device(options.device), encoder);
@@ -191,11 +204,14 @@ void add_preprocess_command(CLI::App& app) {
   command
       ->add_option(
           "-m,--model", options->model,
-          "Pipeline folder (or cached Hugging Face name) with VAE, tokenizer, text encoder")
+          "Pipeline folder (or cached Hugging Face name) with VAE, tokenizer and text encoder, "
+          "image encoder and processor, as far as the rows need them")
       ->required();
   add_clip_options(*command, *options);
-  command->add_flag("--text-only", options->work.text_only,
-                    "Encode captions alone, without videos");
+  command->add_option("--data-type", options->work.schema, "What the rows hold (see below)")
+      ->check(CLI::IsMember({"t2v", "i2v", "matrixgame2", "text_only"}))
+      ->capture_default_str();
+  command->add_flag("--text-only", options->text_only, "The same as --data-type text_only");
   command->add_option("--rows-per-file", options->work.rows_per_file, "Rows of one parquet file")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

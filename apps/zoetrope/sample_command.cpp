@@ -11,8 +11,9 @@
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/log.h"
+#include "zoetrope/base/model_path.h"
 #include "zoetrope/base/progress.h"
-#include "zoetrope/callbacks/validation_prompts.h"
+#include "zoetrope/callbacks/video_requests.h"
 #include "zoetrope/media/image.h"
 #include "zoetrope/model_sampler.h"
 #include "zoetrope/pipelines/video_output.h"
@@ -27,29 +28,55 @@ constexpr const char* kExamples = R"(Examples:
   zoetrope sample Wan-AI/Wan2.1-T2V-1.3B-Diffusers --prompt "a cat" --steps 50 --guidance-scale 5 --output samples
   zoetrope sample models/wan --prompts validation.json --seed 3
   zoetrope sample runs/dmd2/diffusers --pipeline wan-dmd --steps 1000,750,500,250 --prompt "a cat"
+  zoetrope sample runs/pong/diffusers --image first.png --actions keys.npz --height 48 --width 48 --num-frames 33
   zoetrope sample runs/self_forcing/diffusers --pipeline wan-causal-dmd --steps 1000,750,500,250 --warp --flow-shift 5 \
       --num-frames 241 --local-attn-size 12 --sink-size 3 --prompt "a cat"
 
-Writes one mp4 per prompt and a contact sheet (sheet.png). The same seed gives the same noise. Causal pipelines write
-the video while it is made. Few steps, --warp and --flow-shift must be those of the training.)";
+Writes one mp4 per prompt (or, for a model without text, per --image) and a contact sheet (sheet.png). The same seed
+gives the same noise. Causal pipelines write the video while it is made. Few steps, --warp and --flow-shift must be
+those of the training.)";
 
 struct Options {
   ModelSamplerOptions sampler;
   std::vector<std::string> prompts;
   std::string prompts_file;
+  std::vector<std::string> images;
+  std::vector<std::string> actions;
   std::string output = "samples";
   double fps = 16.0;
 };
 
-std::vector<std::string> all_prompts(const Options& options) {
-  std::vector<std::string> prompts = options.prompts;
+/// The videos of the command line, then those of the file.
+std::vector<ValidationPrompt> all_prompts(const Options& options) {
+  std::vector<ValidationPrompt> prompts;
+  for (const std::string& caption : options.prompts) prompts.push_back({caption});
   if (!options.prompts_file.empty()) {
-    for (const ValidationPrompt& prompt : read_validation_prompts(options.prompts_file)) {
-      prompts.push_back(prompt.caption);
-    }
+    for (ValidationPrompt& prompt : read_validation_prompts(options.prompts_file))
+      prompts.push_back(std::move(prompt));
   }
-  if (prompts.empty()) fail<ConfigError>("sample: needs --prompt or --prompts, but got neither");
+  if (prompts.empty()) prompts.resize(options.images.size());
+  if (prompts.empty())
+    fail<ConfigError>("sample: needs --prompt, --prompts or --image, but got none of them");
+  const auto set_media = [&](const char* option, const std::vector<std::string>& paths,
+                             std::filesystem::path ValidationPrompt::*member) {
+    if (!paths.empty() && paths.size() != prompts.size()) {
+      fail<ConfigError>("{}: must be given once for each of the {} videos, but was {} times",
+                        option, prompts.size(), paths.size());
+    }
+    for (size_t i = 0; i < paths.size(); ++i) prompts[i].*member = expand_user(paths[i]);
+  };
+  set_media("--image", options.images, &ValidationPrompt::image);
+  set_media("--actions", options.actions, &ValidationPrompt::actions);
   return prompts;
+}
+
+void refuse_unused_media(const Options& options, const VideoInputs& inputs) {
+  const auto refuse = [](const char* option, bool given, bool used) {
+    if (!given || used) return;
+    fail<ConfigError>("{}: must be left out for this model, whose network takes none", option);
+  };
+  refuse("--image", !options.images.empty(), inputs.image);
+  refuse("--actions", !options.actions.empty(), inputs.actions);
 }
 
 /// Writes the video of `request`, and returns frames of it for the contact sheet.
@@ -75,16 +102,23 @@ std::vector<media::Frame> sample_one(ModelSampler& sampler, const VideoRequest& 
 
 void sample(const Options& options) {
   const auto start = std::chrono::steady_clock::now();
-  const std::vector<std::string> prompts = all_prompts(options);
+  const std::vector<ValidationPrompt> prompts = all_prompts(options);
   ModelSampler sampler(options.sampler);
-  sampler.prepare_prompts(prompts);
+  refuse_unused_media(options, sampler.inputs());
+  std::vector<VideoRequest> requests;
+  std::vector<std::string> captions;
+  for (const ValidationPrompt& prompt : prompts) {
+    requests.push_back(
+        make_video_request(prompt, std::ssize(requests), sampler.video(), sampler.inputs()));
+    captions.push_back(prompt.caption);
+  }
+  sampler.prepare_prompts(captions);
 
   std::filesystem::create_directories(options.output);
   std::vector<std::vector<media::Frame>> videos;
-  for (const std::string& prompt : prompts) {
-    const auto index = static_cast<int64_t>(videos.size());
-    videos.push_back(sample_one(sampler, {prompt, index}, options,
-                                fmt::format("video {} of {}", index + 1, prompts.size())));
+  for (const VideoRequest& request : requests) {
+    videos.push_back(sample_one(sampler, request, options,
+                                fmt::format("video {} of {}", videos.size() + 1, requests.size())));
   }
   media::write_png(std::filesystem::path(options.output) / "sheet.png",
                    media::contact_sheet(videos, kSheetColumns));
@@ -105,6 +139,17 @@ void add_sample_command(CLI::App& app) {
       ->take_all();
   command->add_option("--prompts", options->prompts_file,
                       "Validation file: {\"data\": [{\"caption\": ...}]}");
+  command
+      ->add_option(
+          "--image", options->images,
+          "PNG, JPEG or video (its first frame) that a video begins with, cropped to its shape; "
+          "once for each video")
+      ->take_all();
+  command
+      ->add_option("--actions", options->actions,
+                   "Keys and mouse of each frame (.jsonl, .csv, .npz, .npy, .parquet); once for "
+                   "each video")
+      ->take_all();
   command->add_option("--output", options->output, "Folder to write")->capture_default_str();
   command->add_option("--fps", options->fps, "Frames per second of the files")
       ->capture_default_str();

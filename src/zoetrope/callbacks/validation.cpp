@@ -70,8 +70,8 @@ int64_t ValidationCallback::num_frames() const {
   return config_.num_frames.value_or(4 * (context_.data.num_latent_t - 1) + 1);
 }
 
-ValidationCallback::Generate ValidationCallback::generate_with(ModelBase& student,
-                                                               const SamplingOptions& sampling) {
+VideoOptions ValidationCallback::video_options(const ModelBase& student,
+                                               const SamplingOptions& sampling) const {
   VideoOptions options;
   options.num_frames = num_frames();
   options.num_height = context_.data.num_height;
@@ -79,6 +79,12 @@ ValidationCallback::Generate ValidationCallback::generate_with(ModelBase& studen
   options.seed = context_.data.seed;
   options.negative_prompt = config_.negative_prompt;
   options.sampling = sampling;
+  options.has_text = video_inputs(student.data_type()).text;
+  return options;
+}
+
+ValidationCallback::Generate ValidationCallback::generate_with(ModelBase& student,
+                                                               const VideoOptions& options) {
   const PipelineKind& kind = pipeline_kind(config_.pipeline_target);
   if (!kind.causal) {
     return [this, options, network = student.denoising_network()](const VideoRequest& request,
@@ -96,16 +102,19 @@ ValidationCallback::Generate ValidationCallback::generate_with(ModelBase& studen
 
 void ValidationCallback::sample_videos(RunState& run, const SamplingOptions& sampling) {
   if (!generator_) generator_.emplace(context_.pipeline_folder, context_.device);
+  ModelBase& student = run.method.student();
+  const VideoOptions options = video_options(student, sampling);
+  const VideoInputs inputs = video_inputs(student.data_type());
   std::vector<std::string> captions;
   if (sampling.guidance_scale > 1.0) captions.push_back(config_.negative_prompt);
   for (const ValidationPrompt& prompt : prompts_) captions.push_back(prompt.caption);
-  generator_->prepare_prompts(captions);
+  if (inputs.text) generator_->prepare_prompts(captions);
 
   const std::filesystem::path folder = config_.output_dir.value_or(context_.output_dir.string());
   std::filesystem::create_directories(folder);
   const std::string name =
       fmt::format("validation_step_{}_inference_steps_{}", run.step, num_steps(sampling));
-  const Generate generate = generate_with(run.method.student(), sampling);
+  const Generate generate = generate_with(student, options);
   VideoTiming last;
   std::vector<std::vector<media::Frame>> videos;
   for (const ValidationPrompt& prompt : prompts_) {
@@ -113,7 +122,8 @@ void ValidationCallback::sample_videos(RunState& run, const SamplingOptions& sam
       const auto index = static_cast<int64_t>(videos.size());
       const auto path = folder / fmt::format("{}_rank_0_video_{}.mp4", name, index);
       VideoOutput video(path, num_frames(), kContactSheetColumns, config_.fps);
-      last = generate({prompt.caption, index}, [&](const auto& frames) { video.add(frames); });
+      last = generate(make_video_request(prompt, index, options, inputs),
+                      [&](const auto& frames) { video.add(frames); });
       videos.push_back(video.finish());
       run.tracker.log_video(
           run.step, fmt::format("validation_videos_{}_steps/{}", num_steps(sampling), index), path,

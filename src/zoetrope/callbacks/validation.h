@@ -8,8 +8,7 @@
 #include "zoetrope/callbacks/callback.h"
 #include "zoetrope/callbacks/validation_config.h"
 #include "zoetrope/callbacks/validation_loss.h"
-#include "zoetrope/callbacks/validation_prompts.h"
-#include "zoetrope/pipelines/video_generator.h"
+#include "zoetrope/callbacks/video_requests.h"
 
 namespace zoetrope {
 
@@ -29,7 +28,8 @@ class ValidationCallback : public Callback {
   void sample_videos(RunState& run, const SamplingOptions& sampling);
   /// Samples one video as the pipeline does.
   using Generate = std::function<VideoTiming(const VideoRequest&, const FrameSink&)>;
-  Generate generate_with(ModelBase& student, const SamplingOptions& sampling);
+  Generate generate_with(ModelBase& student, const VideoOptions& options);
+  VideoOptions video_options(const ModelBase& student, const SamplingOptions& sampling) const;
 
   ValidationConfig config_;
   CallbackContext context_;

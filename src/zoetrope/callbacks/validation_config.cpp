@@ -7,19 +7,18 @@ namespace {
 
 std::vector<std::string> built_pipelines() {
   std::vector<std::string> names;
-  for (const PipelineKind& kind : pipeline_kinds()) names.push_back(kind.fastvideo_target);
-  for (const PipelineKind& kind : pipeline_kinds()) names.push_back(kind.class_name());
+  for (const PipelineKind& kind : pipeline_kinds()) {
+    for (const std::string& target : kind.fastvideo_targets) names.push_back(target);
+  }
+  for (const PipelineKind& kind : pipeline_kinds()) {
+    for (const std::string& target : kind.fastvideo_targets) names.push_back(class_name(target));
+  }
   return names;
 }
 
 // FastVideo's inference pipelines of the Wan family that this version cannot sample with.
 std::vector<std::string> pipelines_not_built() {
-  const std::string wan = "fastvideo.pipelines.basic.wan.";
-  const std::string matrixgame = "fastvideo.pipelines.basic.matrixgame2.";
   return {
-      wan + "wan_i2v_pipeline.WanImageToVideoPipeline",
-      matrixgame + "matrixgame2_i2v_pipeline.MatrixGame2I2VPipeline",
-      matrixgame + "matrixgame2_causal_dmd_pipeline.MatrixGame2CausalDMDPipeline",
       "fastvideo.pipelines.basic.turbodiffusion.turbodiffusion_pipeline.TurboDiffusionPipeline"};
 }
 
@@ -55,13 +54,16 @@ void describe_sampling(config::Schema<ValidationConfig>& schema) {
 }  // namespace
 
 void ValidationConfig::describe(config::Schema<ValidationConfig>& schema) {
-  schema.field("pipeline_target", &ValidationConfig::pipeline_target,
-               "How videos are sampled: WanPipeline (many steps, guidance), WanDMDPipeline (a "
-               "distilled student's few steps), WanCausalPipeline and WanCausalDMDPipeline (the "
-               "same block by block, for causal students).",
-               config::one_of(built_pipelines(), pipelines_not_built()));
+  schema.field(
+      "pipeline_target", &ValidationConfig::pipeline_target,
+      "How videos are sampled: WanPipeline (many steps, guidance), WanDMDPipeline (a "
+      "distilled student's few steps), WanCausalPipeline and WanCausalDMDPipeline (the "
+      "same block by block, for causal students). Those of image-to-video models and games "
+      "(WanImageToVideoPipeline, MatrixGame2CausalDMDPipeline) are the same.",
+      config::one_of(built_pipelines(), pipelines_not_built()));
   schema.required("dataset_file", &ValidationConfig::dataset_file,
-                  "JSON file of prompts: `{\"data\": [{\"caption\": ...}, ...]}`.");
+                  "JSON file of prompts: `{\"data\": [{\"caption\": ...}, ...]}`; `image_path` (or "
+                  "`video_path`, its first frame) and `action_path` for models that take them.");
   schema.field("every_steps", &ValidationConfig::every_steps,
                "Steps between validations; 0 or less: none.");
   schema.field("run_at_start", &ValidationConfig::run_at_start,
@@ -82,7 +84,7 @@ void ValidationConfig::describe(config::Schema<ValidationConfig>& schema) {
   schema.not_built("metrics", "quality metrics of the videos");
   schema.not_built("attn_qat_infer", "quantised attention");
   schema.without_effect("use_validation_media_conditioning",
-                        "text-to-video has no media to start from");
+                        "models that begin with an image need one, others use none");
   for (const char* key : {"offload_training_state", "unload_pipeline_after_validation"}) {
     schema.without_effect(
         key, "validation shares the student's weights and frees the text encoder by itself");

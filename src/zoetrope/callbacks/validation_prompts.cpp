@@ -6,6 +6,23 @@
 #include "zoetrope/base/file.h"
 
 namespace zoetrope {
+namespace {
+
+/// The path under the first of `keys` that the item has; empty when there is none.
+std::filesystem::path media_path(const nlohmann::json& item,
+                                 std::initializer_list<const char*> keys,
+                                 const std::filesystem::path& file) {
+  for (const char* key : keys) {
+    if (!item.contains(key) || item[key].is_null()) continue;
+    if (!item[key].is_string())
+      fail<DataError>("{}: {} must be a path, but is {}", file.string(), key, item[key].dump());
+    if (const auto text = item[key].get<std::string>(); !text.empty())
+      return file.parent_path() / text;
+  }
+  return {};
+}
+
+}  // namespace
 
 std::vector<ValidationPrompt> read_validation_prompts(const std::filesystem::path& path) {
   const nlohmann::json document =
@@ -19,7 +36,9 @@ std::vector<ValidationPrompt> read_validation_prompts(const std::filesystem::pat
       fail<DataError>("{}: data[{}]: must have a caption, but has none", path.string(),
                       prompts.size());
     }
-    prompts.push_back({item["caption"].get<std::string>()});
+    prompts.push_back({item["caption"].get<std::string>(),
+                       media_path(item, {"image_path", "video_path"}, path),
+                       media_path(item, {"action_path"}, path)});
   }
   if (prompts.empty())
     fail<DataError>("{}: must have at least one item in data, but has none", path.string());

@@ -1,6 +1,7 @@
 #include "zoetrope/callbacks/validation_sampling.h"
 
 #include "zoetrope/base/error.h"
+#include "zoetrope/callbacks/video_requests.h"
 
 namespace zoetrope {
 namespace {
@@ -40,6 +41,8 @@ std::vector<SamplingOptions> validation_passes(const ValidationConfig& config,
     sampling.num_steps = num_steps;
     sampling.sampler =
         config.sampler == "euler" ? SamplerKind::kFlowMatchEuler : SamplerKind::kUniPc;
+    // Without a text there is nothing to be guided by.
+    if (!video_inputs(method.student().data_type()).text) sampling.guidance_scale = 1.0;
     if (config.guidance_scale) sampling.guidance_scale = *config.guidance_scale;
     sampling.flow_shift = context.flow_shift;
   }

@@ -18,8 +18,9 @@ void DataConfig::describe(config::Schema<DataConfig>& schema) {
       "of `a` count twice), a list, or a map of path to repeat; repeat 0 leaves a folder out.");
   schema.field("preprocessed_data_type", &DataConfig::preprocessed_data_type,
                "What the rows hold: `t2v` is video latents and text, `text_only` is text "
-               "(data-free distillation).",
-               config::one_of({"t2v", "text_only"}));
+               "(data-free distillation). Image- and action-driven models read `i2v` or "
+               "`matrixgame2` whatever is here.",
+               config::one_of({"t2v", "text_only", "i2v", "matrixgame2"}));
   schema.field("train_batch_size", &DataConfig::train_batch_size,
                "Samples of one micro-batch, per sequence-parallel group.", at_least(1));
   schema.field("dataloader_num_workers", &DataConfig::dataloader_num_workers,

@@ -1,5 +1,7 @@
 #include "zoetrope/data/parquet_file.h"
 
+#include <algorithm>
+
 #include <arrow/api.h>
 #include <arrow/io/file.h>
 #include <parquet/arrow/reader.h>
@@ -91,6 +93,29 @@ int64_t table_bytes(const arrow::Table& table) {
 }
 
 }  // namespace
+
+const ParquetSchema& detect_parquet_schema(const fs::path& path) {
+  std::shared_ptr<arrow::Schema> stored;
+  try {
+    const arrow::Status status = open_reader(path, nullptr)->GetSchema(&stored);
+    if (!status.ok())
+      fail<DataError>("{}: its columns cannot be understood: {}", path.string(), status.message());
+  } catch (const parquet::ParquetException& error) {
+    fail<DataError>("{}: must be a whole parquet file, but is damaged: {}", path.string(),
+                    error.what());
+  }
+  const auto has = [&](const std::string& column) { return stored->GetFieldIndex(column) >= 0; };
+  const ParquetSchema* best = nullptr;
+  for (const ParquetSchema& schema : parquet_schemas()) {
+    const bool fits = std::ranges::all_of(schema.tensors, [&](const TensorColumn& column) {
+      return !column.required || has(column.name + "_bytes");
+    });
+    if (fits && (best == nullptr || schema.tensors.size() > best->tensors.size())) best = &schema;
+  }
+  if (best != nullptr) return *best;
+  fail<DataError>("{}: must have the columns of one of the known schemas, but has none's",
+                  path.string());
+}
 
 ParquetFile::ParquetFile(fs::path path, const ParquetSchema& schema)
     : path_(std::move(path)), schema_(&schema), footer_(std::make_unique<Footer>()) {

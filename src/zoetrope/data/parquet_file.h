@@ -25,6 +25,10 @@ class RowGroup {
   virtual ParquetRow row(int64_t row) const = 0;
 };
 
+/// The schema that a file's columns fit best: of those whose required columns are all there, the
+/// one with the most columns. Throws DataError naming the file when it cannot be read or fits none.
+const ParquetSchema& detect_parquet_schema(const std::filesystem::path& path);
+
 class ParquetFile {
  public:
   /// Reads the footer only. Throws DataError naming the file when it is missing, damaged, or lacks

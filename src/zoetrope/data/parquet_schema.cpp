@@ -33,7 +33,7 @@ std::vector<ParquetSchema> make_schemas() {
   const TensorColumn clip_feature{"clip_feature", 2};
   const TensorColumn first_frame_latent{"first_frame_latent", 4};
   const TensorColumn image{"pil_image", 0, false};
-  const TensorColumn mouse{"mouse_cond", 2};
+  const TensorColumn mouse{"mouse_cond", 2, false};  // not every game has one
   const TensorColumn keyboard{"keyboard_cond", 2};
   const TensorColumn trajectory_latents{"trajectory_latents", 0};
   const TensorColumn trajectory_timesteps{"trajectory_timesteps", 0};

@@ -33,6 +33,37 @@ PipelineSize tiny_size() {
   return size;
 }
 
+ClipVisionConfig tiny_image_encoder() {
+  return {.hidden_size = 64,
+          .intermediate_size = 128,
+          .num_hidden_layers = 3,
+          .num_attention_heads = 4,
+          .image_size = 56,
+          .patch_size = 14,
+          .hidden_act = "gelu"};
+}
+
+// CLIP ViT-H/14.
+ClipVisionConfig wan_image_encoder() {
+  return {.hidden_size = 1280,
+          .intermediate_size = 5120,
+          .num_hidden_layers = 32,
+          .num_attention_heads = 16,
+          .patch_size = 14,
+          .hidden_act = "gelu"};
+}
+
+PipelineSize tiny_image_to_video() {
+  PipelineSize size = tiny_size();
+  size.name = "tiny-i2v";
+  size.doc = "as tiny, image to video";
+  size.image_encoder = tiny_image_encoder();
+  size.transformer.in_channels = 36;
+  size.transformer.image_dim = size.image_encoder->hidden_size;
+  size.transformer.added_kv_proj_dim = size.transformer.width();
+  return size;
+}
+
 PipelineSize text_to_video_1_3b() {
   PipelineSize size{"wan2.1-t2v-1.3b", "Wan2.1-T2V-1.3B", {}, {}, {}, 3.0};
   size.transformer.num_attention_heads = 12;
@@ -46,6 +77,7 @@ PipelineSize image_to_video_14b() {
   size.transformer.in_channels = 36;
   size.transformer.image_dim = 1280;
   size.transformer.added_kv_proj_dim = 5120;
+  size.image_encoder = wan_image_encoder();
   return size;
 }
 
@@ -56,7 +88,8 @@ PipelineSize tiny_game() {
   size.transformer.is_game = true;
   size.transformer.in_channels = 36;
   size.transformer.text_dim = 0;
-  size.transformer.image_dim = 64;
+  size.image_encoder = tiny_image_encoder();
+  size.transformer.image_dim = size.image_encoder->hidden_size;
   size.transformer.action = {.blocks = {0, 1, 2, 3, 4},
                              .heads_num = 4,
                              .hidden_size = 16,
@@ -74,6 +107,7 @@ PipelineSize matrix_game_2() {
   size.transformer.in_channels = 36;
   size.transformer.text_dim = 0;
   size.transformer.image_dim = 1280;
+  size.image_encoder = wan_image_encoder();
   size.transformer.action = ActionConfig();
   return size;
 }
@@ -133,9 +167,20 @@ void write_component(const fs::path& folder, const std::string& component, const
     write_weight_folder(
         folder / component, "model",
         pending_tensors(Umt5Encoder::weight_specs(size.text_encoder), options.dtype, plain));
+  } else if (component == "image_encoder" && size.image_encoder) {
+    const ClipVisionConfig& encoder = *size.image_encoder;
+    write_json(folder / component / "config.json", to_json(encoder));
+    write_weight_folder(
+        folder / component, "model",
+        pending_tensors(ClipVisionEncoder::weight_specs(encoder), options.dtype, plain));
+    const auto side = static_cast<int>(encoder.image_size);
+    write_json(folder / "image_processor" / "preprocessor_config.json",
+               to_json(ClipImageProcessorConfig{
+                   .shortest_edge = side, .crop_height = side, .crop_width = side}));
   } else {
-    fail<ConfigError>("init: components must be of transformer, vae and text_encoder, but got '{}'",
-                      component);
+    fail<ConfigError>(
+        "init: components of {} must be of transformer, vae, text_encoder{}, but got '{}'",
+        size.name, size.image_encoder ? ", image_encoder" : "", component);
   }
 }
 
@@ -143,11 +188,9 @@ void write_component(const fs::path& folder, const std::string& component, const
 
 const std::vector<PipelineSize>& pipeline_sizes() {
   static const std::vector<PipelineSize> sizes = {
-      tiny_size(),
-      text_to_video_1_3b(),
-      {"wan2.1-t2v-14b", "Wan2.1-T2V-14B", {}, {}, {}, 5.0},
-      image_to_video_14b(),
-      tiny_game(),
+      tiny_size(),          tiny_image_to_video(),
+      text_to_video_1_3b(), {"wan2.1-t2v-14b", "Wan2.1-T2V-14B", {}, {}, {}, 5.0},
+      image_to_video_14b(), tiny_game(),
       matrix_game_2()};
   return sizes;
 }
@@ -168,6 +211,10 @@ void write_random_pipeline(const fs::path& folder, const PipelineSize& size,
     if (component == "transformer") index[component] = {"diffusers", class_name(size.transformer)};
     if (component == "vae") index[component] = {"diffusers", "AutoencoderKLWan"};
     if (component == "text_encoder") index[component] = {"transformers", "UMT5EncoderModel"};
+    if (component == "image_encoder") {
+      index[component] = {"transformers", "CLIPVisionModel"};
+      index["image_processor"] = {"transformers", "CLIPImageProcessor"};
+    }
   }
   write_json(folder / "scheduler" / "scheduler_config.json",
              {{"_class_name", "UniPCMultistepScheduler"},

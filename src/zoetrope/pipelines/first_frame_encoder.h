@@ -5,8 +5,7 @@
 #include <filesystem>
 
 #include "zoetrope/media/frame.h"
-#include "zoetrope/networks/clip_vision/clip_image_processor.h"
-#include "zoetrope/networks/clip_vision/clip_vision_encoder.h"
+#include "zoetrope/networks/clip_vision/image_embedding.h"
 #include "zoetrope/networks/conditioning.h"
 #include "zoetrope/networks/wan_vae/wan_vae.h"
 
@@ -15,7 +14,7 @@ namespace zoetrope {
 class FirstFrameEncoder {
  public:
   /// Loads image_encoder and image_processor of `pipeline_folder` in fp32. `vae` must outlive the
-  /// encoder. Throws CheckpointError as ClipVisionEncoder.
+  /// encoder. Throws CheckpointError as ImageEmbedder.
   FirstFrameEncoder(const std::filesystem::path& pipeline_folder, const WanVae& vae,
                     at::Device device);
 
@@ -26,8 +25,7 @@ class FirstFrameEncoder {
  private:
   const WanVae& vae_;
   at::Device device_;
-  ClipImageProcessorConfig processor_;
-  ClipVisionEncoder encoder_;
+  ImageEmbedder embedder_;
 };
 
 }  // namespace zoetrope

@@ -7,16 +7,19 @@
 
 namespace zoetrope {
 
-struct PipelineKind {
-  std::string name;              ///< as `zoetrope sample --pipeline` has it
-  std::string fastvideo_target;  ///< dotted name of the pipeline class
-  bool few_step = false;         ///< a distilled student, at its own steps and without guidance
-  bool causal = false;           ///< block by block with a key-value cache
+/// What follows the last dot of `target`.
+std::string class_name(const std::string& target);
 
-  /// The class name alone.
-  std::string class_name() const {
-    return fastvideo_target.substr(fastvideo_target.rfind('.') + 1);
-  }
+struct PipelineKind {
+  std::string name;  ///< as `zoetrope sample --pipeline` has it
+  /// Dotted names of pipeline classes, that of text to video first; those of models that take
+  /// images and actions sample in the same way.
+  std::vector<std::string> fastvideo_targets;
+  bool few_step = false;  ///< a distilled student, at its own steps and without guidance
+  bool causal = false;    ///< block by block with a key-value cache
+
+  /// The class name of the first target.
+  std::string class_name() const { return zoetrope::class_name(fastvideo_targets.front()); }
 };
 
 /// wan, wan-dmd, wan-causal, wan-causal-dmd.

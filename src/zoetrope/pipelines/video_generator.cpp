@@ -7,6 +7,7 @@
 #include <ATen/core/grad_mode.h>
 #include <fmt/format.h>
 
+#include "zoetrope/base/error.h"
 #include "zoetrope/networks/umt5/text_embedding.h"
 
 namespace zoetrope {
@@ -35,6 +36,23 @@ std::vector<int64_t> shape_of(const WanVae& vae, const VideoOptions& options) {
   return latent_shape(vae.config(), 1, options.num_frames, options.num_height, options.num_width);
 }
 
+void check_size(const media::Frame& first_frame, const VideoOptions& options) {
+  if (first_frame.height == options.num_height && first_frame.width == options.num_width) return;
+  fail<DataError>("sampling: the first frame must have the video's {} x {} pixels, but has {} x {}",
+                  options.num_height, options.num_width, first_frame.height, first_frame.width);
+}
+
+/// One row of a batch; undefined stays undefined.
+at::Tensor action_rows(const at::Tensor& actions_F, const VideoOptions& options,
+                       at::Device device) {
+  if (!actions_F.defined()) return {};
+  if (actions_F.size(0) != options.num_frames) {
+    fail<DataError>("sampling: actions must have a row for each of the {} frames, but have {}",
+                    options.num_frames, actions_F.size(0));
+  }
+  return actions_F.to(device, at::kFloat).unsqueeze(0);
+}
+
 }  // namespace
 
 VideoGenerator::VideoGenerator(std::filesystem::path pipeline_folder, at::Device device)
@@ -54,20 +72,35 @@ void VideoGenerator::prepare_prompts(const std::vector<std::string>& prompts) {
   }
 }
 
-Conditioning VideoGenerator::text_condition(const std::string& prompt) const {
-  Conditioning conditioning;
-  conditioning.text_embedding_BLD = pad_text_embeddings({embeddings_.at(prompt)});
-  return conditioning;
+GuidedConditioning VideoGenerator::text_conditions(const VideoRequest& request,
+                                                   const VideoOptions& options) {
+  const auto embedded = [this](const std::string& prompt) {
+    prepare_prompts({prompt});
+    Conditioning conditioning;
+    conditioning.text_embedding_BLD = pad_text_embeddings({embeddings_.at(prompt)});
+    return conditioning;
+  };
+  if (!options.has_text) return {};
+  if (options.sampling.guidance_scale <= 1.0) return {embedded(request.prompt), {}};
+  prepare_prompts({request.prompt, options.negative_prompt});
+  return {embedded(request.prompt), embedded(options.negative_prompt)};
 }
 
 GuidedConditioning VideoGenerator::conditions(const VideoRequest& request,
                                               const VideoOptions& options) {
-  if (options.sampling.guidance_scale <= 1.0) {
-    prepare_prompts({request.prompt});
-    return {text_condition(request.prompt), {}};
+  GuidedConditioning guided = text_conditions(request, options);
+  Conditioning& given = guided.conditional;
+  if (request.first_frame) {
+    check_size(*request.first_frame, options);
+    if (!first_frame_encoder_) first_frame_encoder_.emplace(pipeline_folder_, vae_, device_);
+    const Conditioning image =
+        first_frame_encoder_->encode(*request.first_frame, options.num_frames);
+    given.image_embedding_BLD = image.image_embedding_BLD;
+    given.image_latents_BTCHW = image.image_latents_BTCHW;
   }
-  prepare_prompts({request.prompt, options.negative_prompt});
-  return {text_condition(request.prompt), text_condition(options.negative_prompt)};
+  given.keyboard_BFK = action_rows(request.keyboard_FK, options, device_);
+  given.mouse_BF2 = action_rows(request.mouse_F2, options, device_);
+  return guided;
 }
 
 int64_t VideoGenerator::num_latent_frames(const VideoOptions& options) const {

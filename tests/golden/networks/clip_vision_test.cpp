@@ -1,7 +1,5 @@
 // The image encoder against transformers' CLIPVisionModel and CLIPImageProcessorPil, every case of
 // kind `clip_vision`; the condition of the first frame against diffusers' WanImageToVideoPipeline.
-#include "zoetrope/networks/clip_vision/clip_vision_encoder.h"
-
 #include <gmock/gmock.h>
 
 #include "support/error_text.h"
@@ -9,7 +7,10 @@
 #include "support/temporary_folder.h"
 #include "zoetrope/base/error.h"
 #include "zoetrope/networks/clip_vision/clip_image_processor.h"
+#include "zoetrope/networks/clip_vision/clip_vision_encoder.h"
+#include "zoetrope/networks/clip_vision/image_embedding.h"
 #include "zoetrope/networks/first_frame.h"
+#include "zoetrope/networks/frame_tensor.h"
 
 namespace zoetrope {
 namespace {
@@ -29,10 +30,7 @@ class ClipVisionGolden : public testing::TestWithParam<std::filesystem::path> {
     return read_clip_image_processor_config(golden_.folder() / "image_processor");
   }
   media::Frame image(int64_t index) const {
-    const at::Tensor bytes_HWC = golden_.tensor(fmt::format("image{}", index)).contiguous();
-    media::Frame frame(static_cast<int>(bytes_HWC.size(1)), static_cast<int>(bytes_HWC.size(0)));
-    std::copy_n(bytes_HWC.const_data_ptr<uint8_t>(), frame.rgb.size(), frame.rgb.begin());
-    return frame;
+    return tensor_to_frame(golden_.tensor(fmt::format("image{}", index)));
   }
 
   test::GoldenCase golden_;
@@ -55,8 +53,9 @@ TEST_P(ClipVisionGolden, GivesTheStatesBeforeTheLastLayer) {
 }
 
 TEST_P(ClipVisionGolden, EncodesAPicture) {
-  EXPECT_TENSOR_CLOSE(encoder().encode(process_clip_image(image(0), processor()).unsqueeze(0)),
-                      golden_.tensor("hidden0"), kEncoderTolerance);
+  const ImageEmbedder embedder(golden_.folder(), at::kCPU);
+  EXPECT_TENSOR_CLOSE(embedder.embed(image(0)).unsqueeze(0), golden_.tensor("hidden0"),
+                      kEncoderTolerance);
 }
 
 TEST_P(ClipVisionGolden, RefusesOtherSizes) {

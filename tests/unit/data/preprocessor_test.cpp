@@ -43,6 +43,9 @@ class GreyEncoder : public SampleEncoder {
     const at::Tensor grey_F = pixels_FHWC.to(at::kFloat).mean({1, 2, 3});
     return grey_F.slice(0, 0, std::nullopt, 4).reshape({1, -1, 1, 1}).expand({4, -1, 2, 3}).clone();
   }
+  FirstFrameFeatures encode_first_frame(const at::Tensor& /*pixels_FHWC*/) override {
+    throw Error("no row has image features");
+  }
   at::Tensor encode_text(const std::string& caption) override {
     ++calls_.texts[caption];
     return at::ones({static_cast<int64_t>(caption.size()), 3});
@@ -321,7 +324,7 @@ TEST_F(Preprocessor, ShardsTogetherHoldEverySource) {
 TEST_F(Preprocessor, TextsAlone) {
   std::ofstream(folder_ / "prompts.txt") << "red\nblue\nred\n";
   PreprocessOptions texts = options();
-  texts.text_only = true;
+  texts.schema = "text_only";
   const PreprocessSummary summary = preprocess(list_texts(folder_ / "prompts.txt"), texts, [this] {
     return std::make_unique<GreyEncoder>(calls_);
   });

@@ -18,6 +18,10 @@ inline constexpr uint64_t kZip64EndBytes = 56;
 inline constexpr uint64_t kZip64LocatorBytes = 20;
 inline constexpr uint64_t kEndBytes = 22;
 
+/// Methods of compression.
+inline constexpr uint16_t kStored = 0;
+inline constexpr uint16_t kDeflated = 8;
+
 inline constexpr uint16_t kZip64Extra = 0x0001;
 /// In a 16- or 32-bit field: the zip64 field has the number.
 inline constexpr uint16_t kIn64Short = 0xffff;

@@ -2,6 +2,9 @@
 
 #include <cstdint>
 #include <cstring>
+#include <new>
+
+#include <zlib.h>
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/checkpoint/torch_archive/zip_format.h"
@@ -44,11 +47,6 @@ class Cursor {
 struct Directory {
   uint64_t offset = 0;
   uint64_t num_records = 0;
-};
-
-struct Record {
-  std::string_view name;
-  std::string_view bytes;
 };
 
 Directory find_directory(std::string_view archive) {
@@ -103,7 +101,7 @@ std::string_view record_bytes(std::string_view archive, uint64_t header_offset,
   return header.take_bytes(num_bytes);
 }
 
-Record read_entry(std::string_view archive, Cursor& directory) {
+ZipRecord read_entry(std::string_view archive, Cursor& directory) {
   directory.expect(zip::kDirectoryEntry, "a directory entry");
   directory.skip(6);
   const auto method = directory.take<uint16_t>();
@@ -115,39 +113,80 @@ Record read_entry(std::string_view archive, Cursor& directory) {
   const auto comment_bytes = directory.take<uint16_t>();
   directory.skip(8);
   uint64_t header_offset = directory.take<uint32_t>();
-  Record record;
+  ZipRecord record;
   record.name = directory.take_bytes(name_bytes);
   read_zip64(directory.take_bytes(extra_bytes), num_bytes, stored_bytes, header_offset);
   directory.skip(comment_bytes);
-  if (method != 0 || stored_bytes != num_bytes)
-    fail<CheckpointError>("record '{}' must be stored uncompressed, but is not", record.name);
-  record.bytes = record_bytes(archive, header_offset, num_bytes);
+  record.method = method;
+  record.num_bytes = num_bytes;
+  record.stored = record_bytes(archive, header_offset, stored_bytes);
   return record;
 }
 
-std::map<std::string, std::string_view> read_records(std::string_view archive) {
-  const Directory directory = find_directory(archive);
-  Cursor entries(archive, directory.offset);
+std::map<std::string, std::string_view> records_of_torch(std::string_view archive) {
   std::map<std::string, std::string_view> records;
   std::string_view folder;
-  for (uint64_t i = 0; i < directory.num_records; ++i) {
-    const Record record = read_entry(archive, entries);
+  for (const ZipRecord& record : list_zip_records(archive)) {
+    if (record.method != zip::kStored || record.stored.size() != record.num_bytes)
+      fail<CheckpointError>("record '{}' must be stored uncompressed, but is not", record.name);
     const size_t slash = record.name.find('/');
-    if (slash == std::string_view::npos || (i > 0 && record.name.substr(0, slash) != folder))
+    if (slash == std::string_view::npos ||
+        (!records.empty() && record.name.substr(0, slash) != folder))
       fail<CheckpointError>("record '{}' must lie in the archive's one folder, but does not",
                             record.name);
     folder = record.name.substr(0, slash);
-    if (!records.emplace(record.name.substr(slash + 1), record.bytes).second)
+    if (!records.emplace(record.name.substr(slash + 1), record.stored).second)
       fail<CheckpointError>("record '{}' must come once, but comes twice", record.name);
   }
   return records;
 }
 
+/// Raw deflate of `packed` into the whole of `bytes`.
+bool inflate_exactly(std::string_view packed, std::string& bytes) {
+  z_stream stream{};
+  if (inflateInit2(&stream, -MAX_WBITS) != Z_OK) throw std::bad_alloc();
+  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
+  stream.avail_in = static_cast<uInt>(packed.size());
+  stream.next_out = reinterpret_cast<Bytef*>(bytes.data());
+  stream.avail_out = static_cast<uInt>(bytes.size());
+  const int result = inflate(&stream, Z_FINISH);
+  const bool whole = result == Z_STREAM_END && stream.avail_out == 0;
+  inflateEnd(&stream);
+  return whole;
+}
+
 }  // namespace
+
+std::vector<ZipRecord> list_zip_records(std::string_view archive) {
+  const Directory directory = find_directory(archive);
+  Cursor entries(archive, directory.offset);
+  std::vector<ZipRecord> records;
+  for (uint64_t i = 0; i < directory.num_records; ++i)
+    records.push_back(read_entry(archive, entries));
+  return records;
+}
+
+std::string unpack_zip_record(const ZipRecord& record, uint64_t max_bytes) {
+  if (record.num_bytes > max_bytes) {
+    fail<CheckpointError>("record '{}' must have at most {} bytes, but has {}", record.name,
+                          max_bytes, record.num_bytes);
+  }
+  if (record.method == zip::kStored && record.stored.size() == record.num_bytes)
+    return std::string(record.stored);
+  if (record.method != zip::kDeflated) {
+    fail<CheckpointError>("record '{}' must be stored or deflated, but has method {}", record.name,
+                          record.method);
+  }
+  std::string bytes(record.num_bytes, '\0');
+  if (!inflate_exactly(record.stored, bytes))
+    fail<CheckpointError>("record '{}' must unpack to {} bytes, but does not", record.name,
+                          record.num_bytes);
+  return bytes;
+}
 
 ZipReader::ZipReader(std::string_view archive, const std::string& where) {
   try {
-    records_ = read_records(archive);
+    records_ = records_of_torch(archive);
   } catch (const CheckpointError& error) {
     fail<CheckpointError>("{}: torch archive of {} bytes: {}", where, archive.size(), error.what());
   }

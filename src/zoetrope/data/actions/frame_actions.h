@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -15,6 +16,9 @@ struct FrameActions {
   at::Tensor mouse_F2;     ///< vertical and horizontal movement
 
   int64_t num_frames() const;
+  int64_t num_keys() const { return keyboard_FK.defined() ? keyboard_FK.size(1) : 0; }
+  /// `4 keys and a mouse`.
+  std::string describe_controls() const;
   /// The rows of `frames`, in their order; a frame may come several times.
   FrameActions rows(const std::vector<int64_t>& frames) const;
 };

@@ -27,6 +27,9 @@ struct ClipSourceOptions {
   std::optional<int64_t> max_clips;  ///< per video; unset: all that fit
   std::vector<Bucket> buckets;
   int64_t num_threads = 2;
+  bool needs_caption = true;
+  /// Takes the actions of every frame, too; a video with other controls than these is a fault.
+  std::optional<std::string> controls = std::nullopt;
 };
 
 /// The place of a clip in the whole work.
@@ -38,8 +41,10 @@ struct ClipPlace {
 /// Either a clip, or the end of a video.
 struct ClipEvent {
   ClipPlace place;  ///< at the end of a video: the number of its clips, those skipped included
-  at::Tensor pixels_FHWC;  ///< uint8 RGB; undefined at the end of a video
-  std::string fault;  ///< at the end: why the video gave no clips, or no further ones; else empty
+  at::Tensor pixels_FHWC = {};  ///< uint8 RGB; undefined at the end of a video
+  FrameActions actions = {};    ///< of the clip's frames, where they were asked for
+  std::string fault =
+      {};  ///< at the end: why the video gave no clips, or no further ones; else empty
 };
 
 class ClipSource {
@@ -63,6 +68,9 @@ class ClipSource {
 
   void work();
   void decode(int64_t entry);
+  // Push the clips of a source and count them in `place`; false when the work is to stop.
+  bool give_rendered_clip(const SourceEntry& source, ClipPlace& place);
+  bool give_video_clips(const SourceEntry& source, ClipPlace& place);
   bool push(int64_t entry, ClipEvent event, bool is_end);
 
   const std::vector<SourceEntry>& entries_;

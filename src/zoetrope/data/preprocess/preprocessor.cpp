@@ -1,47 +1,17 @@
 #include "zoetrope/data/preprocess/preprocessor.h"
 
-#include <algorithm>
-#include <map>
-
-#include <ATen/ATen.h>
+#include <fmt/ranges.h>
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/folder_lock.h"
 #include "zoetrope/base/log.h"
 #include "zoetrope/base/progress.h"
 #include "zoetrope/data/parquet_writer.h"
-#include "zoetrope/tensor/named_tensors.h"
+#include "zoetrope/data/preprocess/row_builder.h"
 
 namespace zoetrope {
 namespace fs = std::filesystem;
 namespace {
-
-constexpr int64_t kTextCacheBytes = int64_t{512} << 20;
-
-/// Captions that come again are not encoded again.
-class TextCache {
- public:
-  explicit TextCache(SampleEncoder& encoder) : encoder_(encoder) {}
-
-  at::Tensor encode(const std::string& caption) {
-    if (const auto found = known_.find(caption); found != known_.end()) return found->second;
-    at::Tensor embedding_LD = encoder_.encode_text(caption);
-    if (!at::isfinite(embedding_LD).all().item<bool>()) {
-      fail("text encoder: must give finite numbers, but does not for '{}'", caption);
-    }
-    if (num_bytes_ > kTextCacheBytes) {
-      known_.clear();
-      num_bytes_ = 0;
-    }
-    num_bytes_ += static_cast<int64_t>(embedding_LD.nbytes());
-    return known_.emplace(caption, std::move(embedding_LD)).first->second;
-  }
-
- private:
-  SampleEncoder& encoder_;
-  std::map<std::string, at::Tensor> known_;
-  int64_t num_bytes_ = 0;
-};
 
 std::vector<SourceEntry> take_shard(std::vector<SourceEntry> sources,
                                     const PreprocessOptions& options) {
@@ -50,6 +20,19 @@ std::vector<SourceEntry> take_shard(std::vector<SourceEntry> sources,
     own.push_back(std::move(sources[static_cast<size_t>(i)]));
   }
   return own;
+}
+
+/// The controls of the first source that says which; every other must have the same. A source whose
+/// actions cannot be read is rejected with its reason when its turn comes.
+std::string common_controls(const std::vector<SourceEntry>& sources) {
+  for (const SourceEntry& source : sources) {
+    try {
+      return actions_of(source).describe_controls();
+    } catch (const Error&) {
+      continue;
+    }
+  }
+  return "controls";
 }
 
 /// FNV-1a over everything of the list that the rows depend on.
@@ -64,6 +47,7 @@ std::string hash_sources(const std::vector<SourceEntry>& sources) {
     add(source.id);
     for (const std::string& caption : source.captions) add(caption);
     add(fmt::format("{}", source.start_sec));
+    if (!source.actions_file.empty()) add(source.actions_file.string());
   }
   return fmt::format("{:016x}", hash);
 }
@@ -71,16 +55,17 @@ std::string hash_sources(const std::vector<SourceEntry>& sources) {
 nlohmann::json describe_settings(const std::vector<SourceEntry>& sources,
                                  const PreprocessOptions& options) {
   nlohmann::json settings = {{"format", 1},
-                             {"schema", options.text_only ? "text_only" : "t2v"},
+                             {"schema", options.schema},
                              {"encoder", options.encoder_name},
                              {"num_sources", sources.size()},
                              {"sources", hash_sources(sources)},
                              {"rows_per_file", options.rows_per_file},
                              {"shard", fmt::format("{}/{}", options.shard, options.num_shards)}};
-  if (options.text_only) return settings;
+  if (options.text_only()) return settings;
   settings["fps"] = options.clips.fps;
   settings["num_frames"] = options.clips.num_frames;
   settings["clip_stride"] = options.clips.clip_stride;
+  if (options.clips.controls) settings["controls"] = *options.clips.controls;
   settings["max_clips"] = options.clips.max_clips.value_or(0);
   std::vector<std::string> buckets;
   for (const Bucket& bucket : options.clips.buckets) {
@@ -109,12 +94,11 @@ class Run {
       : sources_(sources),
         options_(options),
         manifest_(manifest),
-        encoder_(encoder),
-        texts_(encoder),
+        rows_(parquet_schema(options.schema), encoder, options.clips.fps,
+              options.clips.max_clips == 1),
         writer_(options.output / fmt::format("worker_{}", options.shard),
-                parquet_schema(options.text_only ? "text_only" : "t2v"), options.rows_per_file,
-                manifest.num_chunks()),
-        progress_("preprocess", std::ssize(sources), options.text_only ? "captions" : "videos",
+                parquet_schema(options.schema), options.rows_per_file, manifest.num_chunks()),
+        progress_("preprocess", std::ssize(sources), options.text_only() ? "captions" : "videos",
                   manifest.next_entry()) {}
 
   void encode_videos() {
@@ -122,7 +106,7 @@ class Run {
     while (std::optional<ClipEvent> event = clips.next()) {
       const SourceEntry& source = sources_[static_cast<size_t>(event->place.entry)];
       if (event->pixels_FHWC.defined()) {
-        add_row(clip_row(source, *event), event->place.entry, event->place.clip + 1);
+        add_row(rows_.clip_row(source, *event), event->place.entry, event->place.clip + 1);
         continue;
       }
       if (!event->fault.empty()) reject(source, event->fault, event->place.clip);
@@ -138,7 +122,7 @@ class Run {
       const int64_t num_captions = std::ssize(source.captions);
       if (num_captions == 0) reject(source, "must have a caption, but has none", 0);
       for (int64_t caption = first_caption; caption < num_captions; ++caption) {
-        add_row(text_row(source, caption), entry, caption + 1);
+        add_row(rows_.text_row(source, caption), entry, caption + 1);
       }
       first_caption = 0;
       progress_.advance();
@@ -164,55 +148,21 @@ class Run {
     progress_.print(fmt::format("preprocess: rejected {}: {}", source.id, reason));
   }
 
-  ParquetRow clip_row(const SourceEntry& source, const ClipEvent& event) {
-    const at::Tensor& pixels_FHWC = event.pixels_FHWC;
-    at::Tensor latent_CTHW = encoder_.encode_clip(pixels_FHWC);
-    if (!at::isfinite(latent_CTHW).all().item<bool>()) {
-      fail("VAE: must give finite latents, but does not for {}", source.video.string());
-    }
-    // Wordings take turns over the clips of a video.
-    const auto wording = static_cast<size_t>(event.place.clip) % source.captions.size();
-    const bool one_clip = options_.clips.max_clips == 1;
-    ParquetRow row;
-    row.texts = {
-        {"id", one_clip ? source.id : fmt::format("{}_clip{:04}", source.id, event.place.clip)},
-        {"file_name", source.name},
-        {"caption", source.captions[wording]},
-        {"media_type", "video"}};
-    row.integers = {
-        {"width", pixels_FHWC.size(2)},
-        {"height", pixels_FHWC.size(1)},
-        {"num_frames", latent_CTHW.size(1)}};  // latent frames, as FastVideo counts them
-    row.numbers = {{"fps", options_.clips.fps},
-                   {"duration_sec", static_cast<double>(pixels_FHWC.size(0)) / options_.clips.fps}};
-    row.tensors = {{"vae_latent", std::move(latent_CTHW)},
-                   {"text_embedding", texts_.encode(source.captions[wording])}};
-    return row;
-  }
-
-  ParquetRow text_row(const SourceEntry& source, int64_t caption) {
-    const std::string& text = source.captions[static_cast<size_t>(caption)];
-    ParquetRow row;
-    row.texts = {{"id", caption == 0 ? fmt::format("text_{}", source.id)
-                                     : fmt::format("text_{}_{}", source.id, caption)},
-                 {"caption", text}};
-    row.tensors = {{"text_embedding", texts_.encode(text)}};
-    return row;
-  }
-
   const std::vector<SourceEntry>& sources_;
   const PreprocessOptions& options_;
   Manifest& manifest_;
-  SampleEncoder& encoder_;
-  TextCache texts_;
+  RowBuilder rows_;
   ParquetChunkWriter writer_;
   Progress progress_;
 };
 
 }  // namespace
 
-PreprocessSummary preprocess(std::vector<SourceEntry> sources, const PreprocessOptions& options,
+PreprocessSummary preprocess(std::vector<SourceEntry> sources, PreprocessOptions options,
                              const EncoderFactory& make_encoder) {
+  const ParquetSchema& schema = parquet_schema(options.schema);
+  options.clips.needs_caption = schema.has_tensor("text_embedding");
+  if (schema.has_tensor("keyboard_cond")) options.clips.controls = common_controls(sources);
   sources = take_shard(std::move(sources), options);
   PreprocessSummary summary;
   summary.folder = options.output / fmt::format("worker_{}", options.shard);
@@ -227,7 +177,7 @@ PreprocessSummary preprocess(std::vector<SourceEntry> sources, const PreprocessO
     }
     const std::unique_ptr<SampleEncoder> encoder = make_encoder();
     Run run(sources, options, manifest, *encoder);
-    if (options.text_only) {
+    if (options.text_only()) {
       run.encode_texts();
     } else {
       run.encode_videos();

@@ -19,11 +19,14 @@ namespace zoetrope {
 struct PreprocessOptions {
   std::filesystem::path output;  ///< files go to `output`/worker_<shard>/
   std::string encoder_name;      ///< names the encoder in the manifest: other weights, other rows
-  bool text_only = false;
-  ClipSourceOptions clips;
+  /// What is written: `t2v`, `i2v`, `matrixgame2` or `text_only` (see parquet_schemas()).
+  std::string schema = "t2v";
+  ClipSourceOptions clips;  ///< what the schema needs of clips is set by preprocess()
   int64_t rows_per_file = 32;
   int64_t shard = 0;  ///< which part of the sources: those with index % num_shards == shard
   int64_t num_shards = 1;
+
+  bool text_only() const { return schema == "text_only"; }
 };
 
 struct PreprocessSummary {
@@ -41,7 +44,7 @@ using EncoderFactory = std::function<std::unique_ptr<SampleEncoder>()>;
 /// Does what is left of the work. `make_encoder` is called only when something is left. Throws what
 /// Manifest throws, and Error when another process is writing the same shard's folder or a file
 /// cannot be written (the run can then be repeated).
-PreprocessSummary preprocess(std::vector<SourceEntry> sources, const PreprocessOptions& options,
+PreprocessSummary preprocess(std::vector<SourceEntry> sources, PreprocessOptions options,
                              const EncoderFactory& make_encoder);
 
 }  // namespace zoetrope

@@ -11,6 +11,7 @@
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/file.h"
+#include "zoetrope/data/actions/action_file.h"
 #include "zoetrope/data/preprocess/csv.h"
 
 namespace zoetrope {
@@ -19,6 +20,7 @@ namespace {
 
 constexpr std::array kPathColumns = {"path", "video", "file_name"};
 constexpr std::array kCaptionColumns = {"caption", "cap", "text", "prompt"};
+constexpr std::array kActionColumns = {"actions", "action_path"};
 constexpr std::array kVideoExtensions = {".avi", ".gif",  ".m4v", ".mkv",  ".mov", ".mp4",
                                          ".mpg", ".mpeg", ".ts",  ".webm", ".y4m"};
 
@@ -42,7 +44,7 @@ struct ListPlace {
   }
 };
 
-fs::path find_video(const fs::path& folder, const std::string& name) {
+fs::path find_listed(const fs::path& folder, const std::string& name) {
   fs::path direct = folder / name;
   if (fs::exists(direct)) return direct;
   fs::path below = folder / "videos" / name;
@@ -95,9 +97,14 @@ SourceEntry read_entry(const nlohmann::json& object, const ListPlace& place) {
     }
     entry.name = object[column].get<std::string>();
   }
-  if (!entry.name.empty()) entry.video = find_video(place.file.parent_path(), entry.name);
+  if (!entry.name.empty()) entry.video = find_listed(place.file.parent_path(), entry.name);
   for (const char* column : kCaptionColumns) {
     if (object.contains(column)) add_captions(object[column], place, entry.captions);
+  }
+  for (const char* column : kActionColumns) {
+    if (!object.contains(column) || !object[column].is_string()) continue;
+    const auto name = object[column].get<std::string>();
+    if (!name.empty()) entry.actions_file = find_listed(place.file.parent_path(), name);
   }
   if (object.contains("start")) entry.start_sec = read_start(object["start"], place);
   return entry;
@@ -231,6 +238,12 @@ std::vector<SourceEntry> list_videos(const fs::path& input) {
   }
   name_entries(entries);
   return entries;
+}
+
+FrameActions actions_of(const SourceEntry& entry) {
+  if (entry.actions) return *entry.actions;
+  return read_action_file(entry.actions_file.empty() ? find_action_file(entry.video)
+                                                     : entry.actions_file);
 }
 
 std::vector<SourceEntry> list_texts(const fs::path& input) {

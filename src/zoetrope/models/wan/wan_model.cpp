@@ -116,10 +116,9 @@ at::Tensor WanModel::clean_latents_BTCHW(const Batch& raw, LatentsSource source)
   }
   if (!raw.vae_latent_BCTHW.defined()) {
     fail<ConfigError>(
-        "training.data.preprocessed_data_type: must be t2v, since this method trains on latents, "
-        "but "
-        "the data is {}",
-        context_.data_type);
+        "training.data.preprocessed_data_type: must be one with videos, since this method trains "
+        "on latents, but is {}",
+        data_type());
   }
   const at::Tensor latents_BCTHW = raw.vae_latent_BCTHW.narrow(2, 0, num_frames)
                                        .to(context_.device, at::kFloat, /*non_blocking=*/true);

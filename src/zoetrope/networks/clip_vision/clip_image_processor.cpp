@@ -9,6 +9,7 @@
 #include "zoetrope/base/error.h"
 #include "zoetrope/media/resize.h"
 #include "zoetrope/networks/component_config.h"
+#include "zoetrope/networks/frame_tensor.h"
 
 namespace zoetrope {
 namespace {
@@ -109,8 +110,7 @@ nlohmann::ordered_json to_json(const ClipImageProcessorConfig& config) {
 at::Tensor process_clip_image(const media::Frame& image, const ClipImageProcessorConfig& config) {
   if (image.width < 1 || image.height < 1) fail<DataError>("CLIP: the picture is empty");
   const auto [height, width] = resized_size(image, config);
-  media::Frame resized = media::resize_bicubic(image, width, height);
-  const at::Tensor bytes_HWC = at::from_blob(resized.rgb.data(), {height, width, 3}, at::kByte);
+  const at::Tensor bytes_HWC = frame_to_tensor(media::resize_bicubic(image, width, height));
   const at::Tensor pixels_CHW =
       bytes_HWC.permute({2, 0, 1})
           .narrow(1, (height - config.crop_height) / 2, config.crop_height)

@@ -16,11 +16,9 @@ namespace {
 // Published files have this prefix; transformers 5 writes the same names without it.
 constexpr std::string_view kPrefix = "vision_model.";
 
-const std::vector<std::string>& unused_names() {
-  static const std::vector<std::string> names = {"vision_model.embeddings.position_ids",
-                                                 "embeddings.position_ids",
-                                                 "visual_projection.weight"};
-  return names;
+std::vector<std::string> names_without_use() {
+  return {"vision_model.embeddings.position_ids", "embeddings.position_ids",
+          "visual_projection.weight"};
 }
 
 std::string layer_name(int64_t index) {
@@ -33,11 +31,11 @@ std::vector<TensorSpec> without_prefix(std::vector<TensorSpec> specs) {
 }
 
 NamedTensors load_weights(const WeightFolder& folder, const std::vector<TensorSpec>& specs) {
-  if (folder.contains(specs.front().name)) return folder.load_strict(specs, unused_names());
+  if (folder.contains(specs.front().name)) return folder.load_strict(specs, names_without_use());
   if (!folder.contains(specs.front().name.substr(kPrefix.size()))) {
-    return folder.load_strict(specs, unused_names());  // says what is missing
+    return folder.load_strict(specs, names_without_use());  // says what is missing
   }
-  NamedTensors tensors = folder.load_strict(without_prefix(specs), unused_names());
+  NamedTensors tensors = folder.load_strict(without_prefix(specs), names_without_use());
   for (auto& [name, tensor] : tensors) name.insert(0, kPrefix);
   return tensors;
 }
