@@ -38,10 +38,11 @@ TEST(SteeringMetrics, TrueClipsObeyInAllStepsAndOtherKeysGiveChance) {
   EXPECT_EQ(scores.obeyed.size(), 64U);
   EXPECT_EQ(total(scores.obeyed).share(), 1.0);
   // Most steps can be judged: the others lead into a wall.
-  EXPECT_GT(total(scores.obeyed).num_judged, 96 * 64 * 7 / 10);
-  EXPECT_NEAR(total(scores.obeyed_shuffled).share(), 0.2, 0.06);
-  EXPECT_EQ(scores.color_accuracy, 1.0);
-  EXPECT_EQ(scores.shape_accuracy, 1.0);
+  EXPECT_GT(total(scores.obeyed).num_judged, 96 * 64 * 2 / 3);
+  // More than a fifth: at a wall the shape stands still, and fewer steps of arrow keys are judged.
+  EXPECT_NEAR(total(scores.obeyed_shuffled).share(), 0.27, 0.04);
+  EXPECT_NEAR(scores.color_accuracy, 1.0, 1e-9);
+  EXPECT_NEAR(scores.shape_accuracy, 1.0, 1e-9);
   EXPECT_NEAR(scores.visible, 1.0, 1e-9);
   EXPECT_GT(scores.shape_overlap, 0.95);
   EXPECT_THAT(scores.position_error, Each(Lt(0.2)));
