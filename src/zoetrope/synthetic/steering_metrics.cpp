@@ -9,21 +9,19 @@ namespace zoetrope {
 namespace {
 
 double step_length(size_t key) {
-  const Point velocity = kShapeDirections[key].velocity;
+  const Point velocity = kSteeringKeys[key].velocity;
   return std::hypot(velocity.x, velocity.y);
 }
 
 void add_steps(std::vector<ObeyedSteps>& sums, const std::vector<ObeyedSteps>& steps) {
   sums.resize(steps.size());
-  for (size_t step = 0; step < steps.size(); ++step) sums[step] += steps[step];
+  for (size_t step = 0; step < steps.size(); ++step) sums[step] = sums[step] + steps[step];
 }
 
 }  // namespace
 
-ObeyedSteps& ObeyedSteps::operator+=(const ObeyedSteps& other) {
-  num_judged += other.num_judged;
-  num_obeyed += other.num_obeyed;
-  return *this;
+ObeyedSteps ObeyedSteps::operator+(const ObeyedSteps& other) const {
+  return {num_judged + other.num_judged, num_obeyed + other.num_obeyed};
 }
 
 double ObeyedSteps::share() const {
@@ -33,8 +31,8 @@ double ObeyedSteps::share() const {
 HeldKey shown_key(Point travel) {
   size_t nearest = 0;
   double furthest = 0.0;
-  for (size_t key = 0; key < kShapeDirections.size(); ++key) {
-    const Point velocity = kShapeDirections[key].velocity;
+  for (size_t key = 0; key < kSteeringKeys.size(); ++key) {
+    const Point velocity = kSteeringKeys[key].velocity;
     const double along = (velocity.x * travel.x + velocity.y * travel.y) / step_length(key);
     if (along > furthest) {
       furthest = along;

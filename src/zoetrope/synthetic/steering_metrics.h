@@ -13,7 +13,7 @@ struct ObeyedSteps {
   int64_t num_judged = 0;
   int64_t num_obeyed = 0;
 
-  ObeyedSteps& operator+=(const ObeyedSteps& other);
+  ObeyedSteps operator+(const ObeyedSteps& other) const;
   double share() const;  ///< 0 without judged steps
 };
 

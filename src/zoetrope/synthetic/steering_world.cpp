@@ -20,7 +20,7 @@ std::vector<HeldKey> draw_keys(int64_t seed, int64_t index, int64_t num_frames) 
   std::vector<HeldKey> keys;
   for (int64_t hold = 0; std::ssize(keys) < num_frames; ++hold) {
     const int64_t choice = draw_integer(seed, fmt::format("steering.key{}", hold), index,
-                                        std::ssize(kShapeDirections) + 1);
+                                        std::ssize(kSteeringKeys) + 1);
     const int64_t length =
         SteeringWorld::kShortestHold +
         draw_integer(seed, fmt::format("steering.hold{}", hold), index, kNumHolds);
@@ -61,7 +61,7 @@ std::vector<Point> SteeringWorld::path(Point start, const std::vector<HeldKey>& 
   for (const HeldKey& key : keys) {
     path.push_back(center);
     if (!key) continue;
-    const Point velocity = kShapeDirections[*key].velocity;
+    const Point velocity = kSteeringKeys[*key].velocity;
     center.x =
         std::clamp(center.x + velocity.x, margin, static_cast<double>(shapes_.width()) - margin);
     center.y =
@@ -72,7 +72,7 @@ std::vector<Point> SteeringWorld::path(Point start, const std::vector<HeldKey>& 
 
 double SteeringWorld::room(Point center, size_t key) const {
   const double margin = shapes_.margin();
-  const Point velocity = kShapeDirections[key].velocity;
+  const Point velocity = kSteeringKeys[key].velocity;
   if (velocity.x < 0.0) return center.x - margin;
   if (velocity.x > 0.0) return static_cast<double>(shapes_.width()) - margin - center.x;
   if (velocity.y < 0.0) return center.y - margin;

@@ -11,7 +11,11 @@
 
 namespace zoetrope {
 
-/// Key k moves as kShapeDirections[k]; nothing: no key is held.
+/// The keys in the order of Matrix-Game's W, S, A, D.
+inline constexpr std::array<ShapeDirection, 4> kSteeringKeys = {
+    kShapeDirections[2], kShapeDirections[3], kShapeDirections[0], kShapeDirections[1]};
+
+/// An index into kSteeringKeys; nothing: no key is held.
 using HeldKey = std::optional<size_t>;
 
 struct SteeringClip {

@@ -2,6 +2,7 @@
 #include "zoetrope/synthetic/steering_metrics.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include <gmock/gmock.h>
 
@@ -18,9 +19,7 @@ using testing::ThrowsMessage;
 const SteeringWorld kWorldOfKeys(48, 48);
 
 ObeyedSteps total(const std::vector<ObeyedSteps>& steps) {
-  ObeyedSteps sum;
-  for (const ObeyedSteps& step : steps) sum += step;
-  return sum;
+  return std::accumulate(steps.begin(), steps.end(), ObeyedSteps());
 }
 
 std::vector<std::optional<Point>> seen_path(const std::vector<Point>& path) {
@@ -49,16 +48,16 @@ TEST(SteeringMetrics, TrueClipsObeyInAllStepsAndOtherKeysGiveChance) {
 }
 
 TEST(SteeringMetrics, TravelShowsTheNearestKeyFromHalfAStepOn) {
-  EXPECT_EQ(shown_key({-1.9, 0.3}), HeldKey(0));
-  EXPECT_EQ(shown_key({1.1, 1.0}), HeldKey(1));
-  EXPECT_EQ(shown_key({0.4, -2.5}), HeldKey(2));
-  EXPECT_EQ(shown_key({0.0, 1.01}), HeldKey(3));
+  EXPECT_EQ(shown_key({-1.9, 0.3}), HeldKey(2));
+  EXPECT_EQ(shown_key({1.1, 1.0}), HeldKey(3));
+  EXPECT_EQ(shown_key({0.4, -2.5}), HeldKey(0));
+  EXPECT_EQ(shown_key({0.0, 1.01}), HeldKey(1));
   EXPECT_EQ(shown_key({0.0, 0.99}), HeldKey());
   EXPECT_EQ(shown_key({0.0, 0.0}), HeldKey());
 }
 
 TEST(SteeringMetrics, OneLateFrameIsOneStepThatDoesNotObey) {
-  const std::vector<HeldKey> keys = {1, 1, 1, 3, 3, 3};
+  const std::vector<HeldKey> keys = {3, 3, 3, 1, 1, 1};
   auto path = seen_path(kWorldOfKeys.path({20.0, 20.0}, keys));
   EXPECT_EQ(total(judge_steps(kWorldOfKeys, keys, path)).num_obeyed, 5);
   path[4]->x += 2.0;  // goes on to the right once, where it was to go down
@@ -73,7 +72,7 @@ TEST(SteeringMetrics, OneLateFrameIsOneStepThatDoesNotObey) {
 
 TEST(SteeringMetrics, StepsIntoAWallAreNotJudged) {
   const double margin = kWorldOfKeys.shapes().margin();
-  const std::vector<HeldKey> keys = {0, 0, 0, 2, {}};
+  const std::vector<HeldKey> keys = {2, 2, 2, 0, {}};
   const auto steps =
       judge_steps(kWorldOfKeys, keys, seen_path(kWorldOfKeys.path({margin + 3.0, 24.0}, keys)));
   EXPECT_EQ(steps[0].num_judged, 1);
@@ -87,7 +86,7 @@ TEST(SteeringMetrics, AStillShapeObeysNoKeyOnly) {
   SteeringClip clip = kWorldOfKeys.clip(0, 0, 9);
   clip.path = std::vector<Point>(9, {24.0, 24.0});
   const auto still = kWorldOfKeys.render(clip);
-  clip.keys = {{}, {}, {}, 1, 1, 1, 2, 2, 2};
+  clip.keys = {{}, {}, {}, 3, 3, 3, 0, 0, 0};
   clip.path = kWorldOfKeys.path({24.0, 24.0}, clip.keys);
   scorer.add(clip, still);
   const SteeringScores scores = scorer.scores();

@@ -13,7 +13,7 @@ namespace {
 const SteeringWorld kSteeringWorld(48, 48);
 
 TEST(SteeringWorld, AKeyMovesTheShapeFromItsFrameToTheNext) {
-  const std::vector<HeldKey> keys = {{}, 1, 1, {}, 2, 0, 3, 3};  // left, right, up, down: 0 to 3
+  const std::vector<HeldKey> keys = {{}, 3, 3, {}, 0, 2, 1, 1};  // up, down, left, right: 0 to 3
   const auto path = kSteeringWorld.path({24.0, 24.0}, keys);
   const std::array<Point, 8> expected = {{{24.0, 24.0},
                                           {24.0, 24.0},
@@ -32,7 +32,7 @@ TEST(SteeringWorld, AKeyMovesTheShapeFromItsFrameToTheNext) {
 
 TEST(SteeringWorld, WallsStopTheShape) {
   const double margin = kSteeringWorld.shapes().margin();
-  const auto path = kSteeringWorld.path({margin + 3.0, 24.0}, {0, 0, 0, 1, {}});
+  const auto path = kSteeringWorld.path({margin + 3.0, 24.0}, {2, 2, 2, 3, {}});
   EXPECT_DOUBLE_EQ(path[1].x, margin + 1.0);
   EXPECT_DOUBLE_EQ(path[2].x, margin);
   EXPECT_DOUBLE_EQ(path[3].x, margin);
@@ -43,10 +43,10 @@ TEST(SteeringWorld, RoomIsTheDistanceToTheKeysWall) {
   const SteeringWorld world(48, 64);
   const double margin = world.shapes().margin();
   const Point center{20.0, 17.0};
-  EXPECT_DOUBLE_EQ(world.room(center, 0), 20.0 - margin);
-  EXPECT_DOUBLE_EQ(world.room(center, 1), 64.0 - margin - 20.0);
-  EXPECT_DOUBLE_EQ(world.room(center, 2), 17.0 - margin);
-  EXPECT_DOUBLE_EQ(world.room(center, 3), 48.0 - margin - 17.0);
+  EXPECT_DOUBLE_EQ(world.room(center, 2), 20.0 - margin);
+  EXPECT_DOUBLE_EQ(world.room(center, 3), 64.0 - margin - 20.0);
+  EXPECT_DOUBLE_EQ(world.room(center, 0), 17.0 - margin);
+  EXPECT_DOUBLE_EQ(world.room(center, 1), 48.0 - margin - 17.0);
 }
 
 TEST(SteeringWorld, ClipsDependOnSeedAndIndexAlone) {
