@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 if [ ! -d models/tiny-game ]; then
   rm -rf models/.partial-tiny-game
-  "$ZOETROPE" init tiny-game models/.partial-tiny-game --dtype fp32 --components transformer vae image_encoder
+  "$ZOETROPE" init tiny-keyboard-game models/.partial-tiny-game --dtype fp32 --components transformer vae image_encoder
   cp assets/tiny-wan/vae/* models/.partial-tiny-game/vae/
   mv models/.partial-tiny-game models/tiny-game
 fi
