@@ -4,8 +4,8 @@
     pip install -r tools/pong/requirements.txt
     python3 tools/pong/record.py --output data/pong/recordings
 
-OUTPUT/train and OUTPUT/held_out get episode_0000.mp4 (lossless) and episode_0000.npz (`keyboard` [frames, 4]: W and S,
-up and down; A and D are never held). The keys of row f are held on the way from frame f to frame f + 1. An episode
+OUTPUT/train and OUTPUT/held_out get episode_0000.mp4 (lossless), episode_0000.png (its first frame, to begin a play with)
+and episode_0000.npz (`keyboard` [frames, 4]: W and S, up and down; A and D are never held). The keys of row f are held on the way from frame f to frame f + 1. An episode
 follows from the seed and its number; finished ones are kept.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 import av
 import numpy as np
 from ale_py import Action, ALEInterface, LoggerMode, roms
+from PIL import Image
 
 import pictures
 from paddle import DOWN, UP
@@ -117,8 +118,10 @@ def main():
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         frames, keyboard = play(ale, arguments.seed, number, arguments.frames, arguments.follow)
+        small = pictures.small_pictures(frames, arguments.size)
         np.savez(path.with_suffix(".npz"), keyboard=keyboard)
-        write_video(path, pictures.small_pictures(frames, arguments.size))  # last: it says that both are there
+        Image.fromarray(small[0]).convert("RGB").save(path.with_suffix(".png"))
+        write_video(path, small)  # last: it says that all are there
     print(f"{arguments.output}: {arguments.episodes} training and {arguments.held_out} held-out episodes "
           f"of {arguments.frames} frames")
 
