@@ -13,6 +13,7 @@ What follows `--` goes to `zoetrope sample`. OUTPUT gets the videos, a contact s
 import argparse
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import av
@@ -81,8 +82,9 @@ def main():
     parser.add_argument("--num-frames", type=int, default=33)
     parser.add_argument("--training-frames", type=int, default=33, help="shares are given for every so many frames")
     parser.add_argument("--zoetrope", default=str(ROOT / "build/release/bin/zoetrope"))
-    parser.add_argument("sample_options", nargs="*", help="after --")
-    arguments = parser.parse_args()
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    arguments = parser.parse_args(sys.argv[1:end])
+    arguments.sample_options = sys.argv[end + 1:]
 
     clips = held_out_clips(arguments.recordings, arguments.clips, arguments.num_frames)
     videos = sample(arguments, clips)
