@@ -14,7 +14,7 @@
 #include "zoetrope/base/model_path.h"
 #include "zoetrope/data/parquet_schema.h"
 #include "zoetrope/data/preprocess/preprocessor.h"
-#include "zoetrope/data/preprocess/shapes_sources.h"
+#include "zoetrope/data/preprocess/synthetic_sources.h"
 #include "zoetrope/tensor/device.h"
 #include "zoetrope/tensor/dtype.h"
 
@@ -32,6 +32,7 @@ constexpr const char* kExplanation = R"(INPUT is one of
   a .txt             with --text-only: one caption in each line
   synthetic:shapes   clips of a toy world that are made here: coloured shapes that move and bounce, with captions such
                      as "a red square moving left" (--num-clips, --seed)
+  synthetic:steering the same with a player: four keys (up, down, left, right) move the shape
 
 --data-type says what the rows hold: t2v (video latents, text), i2v (and first-frame latents and image tokens, for image
 to video), matrixgame2 (no text, but one row of keys and mouse movement for each pixel frame), text_only. Actions lie
@@ -50,6 +51,8 @@ Examples:
   zoetrope preprocess episodes/ -o data/game -m game/ --data-type matrixgame2 --fps 25 --num-frames 77
   zoetrope preprocess prompts.txt -o data/prompts -m wan/ --text-only
   zoetrope preprocess synthetic:shapes -o data/shapes -m assets/tiny-wan --height 48 --width 48 --num-frames 33
+  zoetrope preprocess synthetic:steering -o data/steering -m game/ --data-type matrixgame2 --height 48 --width 48 \
+      --num-frames 33
   zoetrope preprocess huge.jsonl -o data/huge -m wan/ --shard 3/8      one of eight processes)";
 
 constexpr int64_t kDefaultNumClips = 3072;
@@ -66,8 +69,8 @@ struct Options {
   int64_t width = 832;
   int64_t clip_stride = 0;
   int64_t max_clips = 0;
-  std::optional<int64_t> num_clips;  // of synthetic:shapes
-  std::optional<int64_t> seed;       // of synthetic:shapes
+  std::optional<int64_t> num_clips;  // of a toy world
+  std::optional<int64_t> seed;       // of a toy world
   bool tiled = false;
   bool text_only = false;
   PreprocessOptions work;
@@ -102,28 +105,29 @@ void read_clip_options(const Options& options, const fs::path& pipeline, ClipSou
 
 std::vector<SourceEntry> list_sources(const Options& options, const fs::path& input,
                                       PreprocessOptions& work) {
-  if (options.input != kShapesInput) {
+  const bool steering = options.input == kSteeringInput;
+  if (!steering && options.input != kShapesInput) {
     if (options.num_clips || options.seed) {
-      fail<ConfigError>("--num-clips and --seed: are for {} alone, but the input is '{}'",
-                        kShapesInput, options.input);
+      fail<ConfigError>("--num-clips and --seed: are for {} and {} alone, but the input is '{}'",
+                        kShapesInput, kSteeringInput, options.input);
     }
     return work.text_only() ? list_texts(input) : list_videos(input);
   }
   if (!work.text_only() && work.clips.buckets.size() != 1) {
-    fail<ConfigError>("--buckets: must be one size for {}, but are {}", kShapesInput,
+    fail<ConfigError>("--buckets: must be one size for {}, but are {}", options.input,
                       work.clips.buckets.size());
   }
   work.clips.max_clips = 1;
-  ShapesClips clips{.num_clips = options.num_clips.value_or(kDefaultNumClips),
-                    .num_frames = work.clips.num_frames,
-                    .height = options.height,
-                    .width = options.width,
-                    .seed = options.seed.value_or(0)};
+  SyntheticClips clips{.num_clips = options.num_clips.value_or(kDefaultNumClips),
+                       .num_frames = work.clips.num_frames,
+                       .height = options.height,
+                       .width = options.width,
+                       .seed = options.seed.value_or(0)};
   if (!work.text_only()) {
     clips.height = work.clips.buckets.front().height;
     clips.width = work.clips.buckets.front().width;
   }
-  return list_shapes(clips);
+  return steering ? list_steering(clips) : list_shapes(clips);
 }
 
 void print_summary(const PreprocessSummary& summary, const PreprocessOptions& work) {
@@ -188,9 +192,9 @@ void add_clip_options(CLI::App& command, Options& options) {
       ->check(CLI::PositiveNumber);
   command
       .add_option("--num-clips", options.num_clips,
-                  fmt::format("synthetic:shapes: how many clips [{}]", kDefaultNumClips))
+                  fmt::format("synthetic: how many clips [{}]", kDefaultNumClips))
       ->check(CLI::PositiveNumber);
-  command.add_option("--seed", options.seed, "synthetic:shapes: other clips for each seed [0]");
+  command.add_option("--seed", options.seed, "synthetic: other clips for each seed [0]");
 }
 
 }  // namespace

@@ -99,6 +99,14 @@ PipelineSize tiny_game() {
   return size;
 }
 
+PipelineSize tiny_keyboard_game() {
+  PipelineSize size = tiny_game();
+  size.name = "tiny-keyboard-game";
+  size.doc = "as tiny-game, steered by keys alone";
+  size.transformer.action->enable_mouse = false;
+  return size;
+}
+
 PipelineSize matrix_game_2() {
   PipelineSize size = text_to_video_1_3b();
   size.name = "matrix-game-2";
@@ -191,7 +199,7 @@ const std::vector<PipelineSize>& pipeline_sizes() {
       tiny_size(),          tiny_image_to_video(),
       text_to_video_1_3b(), {"wan2.1-t2v-14b", "Wan2.1-T2V-14B", {}, {}, {}, 5.0},
       image_to_video_14b(), tiny_game(),
-      matrix_game_2()};
+      tiny_keyboard_game(), matrix_game_2()};
   return sizes;
 }
 

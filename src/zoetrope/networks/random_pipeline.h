@@ -29,7 +29,7 @@ struct PipelineSize {
 };
 
 /// `tiny`, `tiny-i2v`, `wan2.1-t2v-1.3b`, `wan2.1-t2v-14b`, `wan2.1-i2v-14b`, `tiny-game`,
-/// `matrix-game-2`.
+/// `tiny-keyboard-game`, `matrix-game-2`.
 const std::vector<PipelineSize>& pipeline_sizes();
 
 struct RandomPipelineOptions {

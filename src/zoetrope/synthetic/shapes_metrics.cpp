@@ -159,11 +159,13 @@ ShapesObservation observe_shapes(const ShapesWorld& world,
   return observation;
 }
 
+double unknown_place_error(const ShapesWorld& world) {
+  return std::hypot(static_cast<double>(world.height()), static_cast<double>(world.width())) / 4.0;
+}
+
 std::vector<double> trajectory_errors(const ShapesWorld& world,
                                       const ShapesObservation& observation) {
-  const double unknown =
-      std::hypot(static_cast<double>(world.height()), static_cast<double>(world.width())) / 4.0;
-  std::vector<double> errors(observation.path.size(), unknown);
+  std::vector<double> errors(observation.path.size(), unknown_place_error(world));
   if (!observation.direction) return errors;
   const std::vector<Point> expected =
       world.path(observation.start, kShapeDirections[*observation.direction].velocity,

@@ -29,9 +29,13 @@ struct ShapesObservation {
 /// Throws DataError when a frame has another size than the world.
 ShapesObservation observe_shapes(const ShapesWorld& world, const std::vector<media::Frame>& frames);
 
+/// What counts as the error of a place that is not known, in pixels: a quarter of the frame's
+/// diagonal.
+double unknown_place_error(const ShapesWorld& world);
+
 /// Distance in pixels between the observed centre and where physics puts it, for each frame, from
-/// the observed start and direction on. Where no shape is seen, and in all frames of a video
-/// without a direction, it is a quarter of the frame's diagonal.
+/// the observed start and direction on; unknown_place_error() where no shape is seen, and in all
+/// frames of a video without a direction.
 std::vector<double> trajectory_errors(const ShapesWorld& world,
                                       const ShapesObservation& observation);
 

@@ -25,11 +25,6 @@ bool covers(size_t shape, double dx, double dy, double radius) {
   return below_tip >= 0.0 && below_tip <= height && std::abs(dx) <= base / 2.0 * below_tip / height;
 }
 
-/// Uniform on [0, 1).
-double uniform(int64_t seed, std::string_view purpose, int64_t index) {
-  return static_cast<double>(draw_seed(seed, purpose, index) >> 11) * 0x1.0p-53;
-}
-
 double start_coordinate(double low, double high, double velocity, double draw) {
   const double travel = velocity * static_cast<double>(ShapesWorld::kNumStraightFrames - 1);
   low = std::max(low, low - travel);
@@ -80,9 +75,9 @@ ShapesWorld::ShapesWorld(int64_t height, int64_t width)
 Point ShapesWorld::start(const ShapesSubject& subject, int64_t seed, int64_t index) const {
   const Point velocity = kShapeDirections[subject.direction].velocity;
   return {start_coordinate(margin_, static_cast<double>(width_) - margin_, velocity.x,
-                           uniform(seed, "shapes.start_x", index)),
+                           draw_uniform(seed, "shapes.start_x", index)),
           start_coordinate(margin_, static_cast<double>(height_) - margin_, velocity.y,
-                           uniform(seed, "shapes.start_y", index))};
+                           draw_uniform(seed, "shapes.start_y", index))};
 }
 
 std::vector<Point> ShapesWorld::path(Point start, Point velocity, int64_t num_frames) const {

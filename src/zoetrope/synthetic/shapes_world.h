@@ -66,6 +66,8 @@ class ShapesWorld {
   int64_t width() const { return width_; }
   /// Half the side of the square; the others have its area.
   double radius() const { return radius_; }
+  /// The centre stays this far from the borders.
+  double margin() const { return margin_; }
 
   /// Where the shape of clip `index` begins: uniform over the places that leave it
   /// kNumStraightFrames.
@@ -81,7 +83,7 @@ class ShapesWorld {
   int64_t height_;
   int64_t width_;
   double radius_;
-  double margin_;  ///< the centre stays this far from the borders
+  double margin_;
 };
 
 }  // namespace zoetrope

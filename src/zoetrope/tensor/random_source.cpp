@@ -43,6 +43,10 @@ uint64_t draw_seed(int64_t seed, std::string_view purpose, int64_t index) {
   return mix(mix(mix(static_cast<uint64_t>(seed)) ^ hash) ^ static_cast<uint64_t>(index));
 }
 
+double draw_uniform(int64_t seed, std::string_view purpose, int64_t index) {
+  return static_cast<double>(draw_seed(seed, purpose, index) >> 11) * 0x1.0p-53;
+}
+
 at::Tensor KeyedRandomSource::normal(const DrawKey& key, at::IntArrayRef shape) {
   return draw_rows(
       seed_, key, at::empty(shape, at::kFloat),

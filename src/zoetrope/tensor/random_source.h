@@ -52,4 +52,7 @@ class KeyedRandomSource : public RandomSource {
 /// finaliser.
 uint64_t draw_seed(int64_t seed, std::string_view purpose, int64_t index);
 
+/// One number, uniform on [0, 1), of the draw with this name.
+double draw_uniform(int64_t seed, std::string_view purpose, int64_t index);
+
 }  // namespace zoetrope

@@ -63,7 +63,7 @@ TEST(EvaluateCommand, WritesScores) {
 TEST(EvaluateCommand, OtherWorldsAreRefused) {
   const CommandResult result = run_zoetrope({"evaluate", "synthetic:shape", kPipeline});
   EXPECT_NE(result.exit_code, 0);
-  EXPECT_THAT(result.messages, HasSubstr("WORLD must be synthetic:shapes"));
+  EXPECT_THAT(result.messages, HasSubstr("WORLD must be synthetic:shapes or synthetic:steering"));
 }
 
 TEST(PreprocessShapes, OptionsOfOtherInputsAreRefused) {
@@ -72,7 +72,7 @@ TEST(PreprocessShapes, OptionsOfOtherInputsAreRefused) {
       run_zoetrope({"preprocess", folder.path().string(), "-o", (folder / "out").string(), "-m",
                     kPipeline, "--num-frames", "5", "--num-clips", "3"});
   EXPECT_NE(result.exit_code, 0);
-  EXPECT_THAT(result.messages, HasSubstr("are for synthetic:shapes alone"));
+  EXPECT_THAT(result.messages, HasSubstr("are for synthetic:shapes and synthetic:steering alone"));
 }
 
 }  // namespace

@@ -117,6 +117,31 @@ class CausalStream : public testing::TestWithParam<StreamCase> {
   WanTransformerInputs clip_;
 };
 
+TEST_P(CausalStream, ActionsBeforeTheWindowsAreNotNeeded) {
+  if (!GetParam().steered) GTEST_SKIP() << "not steered";
+  at::NoGradGuard no_grad;
+  const ActionConfig action = *GetParam().config().action;
+  KeyValueCache whole = cache();
+  KeyValueCache windows = cache();
+  WanTransformerInputs last;
+  int64_t last_begin = 0;
+  for_each_block([&](int64_t begin, WanTransformerInputs inputs) {
+    const at::Tensor expected = streaming_forward(network_, inputs, whole, {begin, true});
+    Actions& actions = inputs.actions;
+    actions.first_row = 4 * std::max<int64_t>(begin - action.windows_size, 0);
+    actions.keyboard_BFK = clip_.actions.keyboard_BFK.slice(1, actions.first_row);
+    actions.mouse_BF2 = clip_.actions.mouse_BF2.slice(1, actions.first_row);
+    EXPECT_TRUE(at::equal(streaming_forward(network_, inputs, windows, {begin, true}), expected));
+    last = inputs;
+    last_begin = begin;
+  });
+  last.actions.first_row = 4 * (last_begin - action.windows_size) + 1;
+  EXPECT_THAT(error_of([&] {
+                streaming_forward(network_, last, windows, {last_begin, true});
+              }),
+              HasSubstr("the actions must begin with pixel frame"));
+}
+
 TEST_P(CausalStream, EqualsTheWholePass) {
   at::NoGradGuard no_grad;
   const at::Tensor whole = block_causal_forward(network_, clip_, GetParam().attention);

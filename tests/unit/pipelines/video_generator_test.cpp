@@ -95,6 +95,27 @@ TEST_F(VideoGeneratorTest, ABidirectionalNetworkGivesAllFramesAtOnce) {
   EXPECT_LE(timing.first_frame_sec, timing.total_sec);
 }
 
+TEST_F(VideoGeneratorTest, ActionsReachTheNetworkAsOneRow) {
+  options_.has_text = false;
+  at::Tensor seen_BFK;
+  const DenoisingNetwork velocity = [&](const at::Tensor& noisy, const at::Tensor&,
+                                        const Conditioning& conditions) {
+    seen_BFK = conditions.keyboard_BFK;
+    EXPECT_FALSE(conditions.text_embedding_BLD.defined());
+    EXPECT_FALSE(conditions.mouse_BF2.defined());
+    return 0.5 * noisy;
+  };
+  VideoRequest request{"", 0};
+  request.keyboard_FK = at::arange(42, at::kFloat).view({21, 2});
+  generator_.generate(velocity, request, options_, [](const std::vector<media::Frame>&) {});
+  EXPECT_TRUE(at::equal(seen_BFK, request.keyboard_FK.unsqueeze(0)));
+
+  request.keyboard_FK = at::zeros({20, 2});
+  EXPECT_THAT(
+      [&] { generator_.generate(velocity, request, options_, {}); },
+      testing::ThrowsMessage<DataError>(testing::HasSubstr("each of the 21 frames, but have 20")));
+}
+
 TEST(VideoOutputTest, WritesAllFramesAndKeepsAFew) {
   const TemporaryFolder folder;
   VideoOutput output(folder / "video.mp4", 11, 3, 8.0);

@@ -11,13 +11,14 @@
 namespace zoetrope {
 namespace {
 
-/// The rows of all windows of a pass, one window after the other.
-std::vector<int64_t> window_rows(const ActionConfig& config, const std::vector<int64_t>& frames) {
+/// The rows of all windows of a pass, one window after the other, counted from `first_row`.
+std::vector<int64_t> window_rows(const ActionConfig& config, const std::vector<int64_t>& frames,
+                                 int64_t first_row) {
   std::vector<int64_t> rows;
   for (const int64_t frame : frames) {
     const int64_t first = config.vae_time_compression_ratio * (frame - config.windows_size);
     for (int64_t i = 0; i < config.window_rows(); ++i)
-      rows.push_back(std::max(first + i, int64_t{0}));
+      rows.push_back(std::max(first + i, int64_t{0}) - first_row);
   }
   return rows;
 }
@@ -68,8 +69,13 @@ std::shared_ptr<const ActionContext> make_action_context(const ActionConfig& con
                                                          const at::TensorOptions& options) {
   auto context = std::make_shared<ActionContext>();
   context->num_frames = static_cast<int64_t>(frames.positions.size());
-  const std::vector<int64_t> rows = window_rows(config, frames.positions);
-  const int64_t last_row = *std::max_element(rows.begin(), rows.end());
+  const std::vector<int64_t> rows = window_rows(config, frames.positions, actions.first_row);
+  const auto [earliest, latest] = std::minmax_element(rows.begin(), rows.end());
+  if (*earliest < 0) {
+    fail("action module: the actions must begin with pixel frame {} or before, but do with {}",
+         actions.first_row + *earliest, actions.first_row);
+  }
+  const int64_t last_row = *latest;
   if (config.enable_mouse) {
     check_rows(actions.mouse_BF2, "mouse", config.mouse_dim_in, last_row);
     const auto [mouse, places] = needed_rows(actions.mouse_BF2, rows, options);

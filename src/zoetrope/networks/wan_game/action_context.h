@@ -13,10 +13,12 @@
 
 namespace zoetrope {
 
-/// One row for each pixel frame of the whole clip; undefined where the network takes none.
+/// One row for each pixel frame of the whole clip (but see first_row); undefined where the network
+/// takes none.
 struct Actions {
   at::Tensor keyboard_BFK;
   at::Tensor mouse_BF2;
+  int64_t first_row = 0;  ///< pixel frame of the first row; above 0 in streams without end
 
   bool given() const { return keyboard_BFK.defined() || mouse_BF2.defined(); }
 };

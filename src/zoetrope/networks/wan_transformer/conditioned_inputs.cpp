@@ -21,7 +21,9 @@ at::Tensor with_image_latents(const WanTransformerConfig& config, const at::Tens
               image_BTCHW.defined() ? image_BTCHW.sizes() : at::IntArrayRef(), " beside ",
               latents_BCTHW.sizes());
   const int64_t num_frames = latents_BCTHW.size(2);
-  const int64_t begin = std::min(start_frame, image_BTCHW.size(1));
+  TORCH_CHECK(start_frame >= conditioning.first_frame, "image latents must begin at frame ",
+              start_frame, " or before, but begin at ", conditioning.first_frame);
+  const int64_t begin = std::min(start_frame - conditioning.first_frame, image_BTCHW.size(1));
   const int64_t num_given = std::min(num_frames, image_BTCHW.size(1) - begin);
   const at::Tensor window_BCTHW =
       at::constant_pad_nd(image_BTCHW.narrow(1, begin, num_given).transpose(1, 2),
@@ -38,7 +40,10 @@ WanTransformerInputs conditioned_inputs(const WanTransformerConfig& config, at::
   inputs.timestep = timestep;
   if (config.has_text()) inputs.text_BLE = conditioning.text_embedding_BLD;
   if (config.image_dim) inputs.image_BLE = conditioning.image_embedding_BLD;
-  if (config.action) inputs.actions = {conditioning.keyboard_BFK, conditioning.mouse_BF2};
+  if (config.action) {
+    inputs.actions = {conditioning.keyboard_BFK, conditioning.mouse_BF2,
+                      config.action->vae_time_compression_ratio * conditioning.first_frame};
+  }
   return inputs;
 }
 
