@@ -12,6 +12,7 @@
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/log.h"
 #include "zoetrope/base/model_path.h"
+#include "zoetrope/data/parquet_schema.h"
 #include "zoetrope/data/preprocess/preprocessor.h"
 #include "zoetrope/data/preprocess/shapes_sources.h"
 #include "zoetrope/tensor/device.h"

@@ -149,7 +149,7 @@ TrainingBatch WanModel::prepare_batch(const Batch& raw, LatentsSource source) {
   } else if (negative_text_1LD_.defined()) {
     batch.unconditional = batch.conditional;
     batch.unconditional.text_embedding_BLD = negative_text_1LD_.expand({raw.batch_size(), -1, -1});
-    batch.unconditional.text_attention_mask_BL = {};
+    batch.unconditional.text_attention_mask_BL.reset();
   }
   return batch;
 }
