@@ -2,8 +2,10 @@
 keys to the page. What is checked is in play_test.py.
 
     play_game_test.py ZOETROPE [ARGUMENT OF play_test.py ...]"""
+import array
 import json
 import pathlib
+import random
 import struct
 import subprocess
 import sys
@@ -28,10 +30,26 @@ def write_png(path):
                      + chunk(b"IEND", b""))
 
 
+def fill_zero_weights(path):
+    """Gives random values to the last layers, which begin at zero, so that actions change frames."""
+    random.seed(1)
+    weights = bytearray(path.read_bytes())
+    header_size, = struct.unpack_from("<Q", weights)
+    header = json.loads(weights[8:8 + header_size])
+    for name, tensor in header.items():
+        if not name.endswith(("proj_keyboard.weight", "proj_mouse.weight", "proj_out.weight")):
+            continue
+        begin, end = (8 + header_size + offset for offset in tensor["data_offsets"])
+        values = array.array("f", (random.gauss(0, tensor["shape"][-1] ** -0.5) for _ in range((end - begin) // 4)))
+        weights[begin:end] = values.tobytes()
+    path.write_bytes(weights)
+
+
 def make_model(zoetrope, folder):
     """A causal network; `init` writes the bidirectional one, which has tensors of the same names."""
-    subprocess.run([zoetrope, "init", "tiny-game", folder, "--components", "transformer", "vae", "image_encoder"],
-                   check=True)
+    subprocess.run([zoetrope, "init", "tiny-game", folder, "--dtype", "fp32", "--components", "transformer", "vae",
+                    "image_encoder"], check=True)
+    fill_zero_weights(folder / "transformer" / "diffusion_pytorch_model.safetensors")
     path = folder / "transformer" / "config.json"
     config = json.loads(path.read_text())
     config.update(_class_name="CausalMatrixGame2WanModel", local_attn_size=6, sink_size=0, num_frames_per_block=3)
