@@ -300,19 +300,20 @@ def make_umt5(out):
 
 CLIP_VISION_CASES = [
     dict(
-        note="as Wan's image encoder: exact GELU, names with vision_model; wide pictures made smaller and larger",
+        note="as Wan's image encoder: exact GELU, names with vision_model; wide and tall pictures, made smaller and "
+             "larger",
         config=dict(hidden_size=24, intermediate_size=40, num_hidden_layers=3, num_attention_heads=3, image_size=28,
                     patch_size=7, hidden_act="gelu", projection_dim=16),
         processor=dict(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}),
-        images=[(61, 90), (13, 20)], published_names=True,
+        images=[(61, 90), (13, 20), (20, 13)], published_names=True,
     ),
     dict(
-        note="quick GELU, names as transformers 5 writes them; a tall picture, resized without its aspect ratio and "
+        note="quick GELU, names as transformers 5 writes them; a wide picture, resized without its aspect ratio and "
              "cropped",
         config=dict(hidden_size=20, intermediate_size=28, num_hidden_layers=2, num_attention_heads=2, image_size=24,
                     patch_size=8, hidden_act="quick_gelu", projection_dim=16),
         processor=dict(size={"height": 31, "width": 26}, crop_size={"height": 24, "width": 24}),
-        images=[(97, 40)], published_names=False,
+        images=[(40, 97)], published_names=False,
     ),
 ]
 

@@ -31,8 +31,9 @@ Frame crop_and_resize(const Frame& source, const CropBox& box, int width, int he
 Frame resize_and_center_crop(const Frame& source, int width, int height);
 
 /// The whole picture resized to `width` x `height` with Pillow's bicubic filter (a = -0.5), as wide
-/// as the reduction; first along rows, then along columns, rounded to bytes between. Throws Error
-/// when a target side is under 1 pixel.
+/// as the reduction; first along rows, then along columns, rounded to bytes between. The same bytes
+/// as Pillow's, but that Pillow 13 takes columns first for some pictures that get lower, which
+/// changes a few levels. Throws Error when a target side is under 1 pixel.
 Frame resize_bicubic(const Frame& source, int width, int height);
 
 }  // namespace zoetrope::media

