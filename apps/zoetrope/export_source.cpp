@@ -9,9 +9,11 @@
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/log.h"
 #include "zoetrope/base/model_path.h"
+#include "zoetrope/catalog.h"
 #include "zoetrope/checkpoint/checkpoint_metadata.h"
 #include "zoetrope/checkpoint/dcp/dcp_folder.h"
 #include "zoetrope/networks/wan_transformer/wan_key_layouts.h"
+#include "zoetrope/networks/wan_transformer/wan_transformer_parameters.h"
 
 namespace zoetrope {
 namespace {
@@ -112,15 +114,31 @@ LoraWeights read_adapters(const DcpFolder& checkpoint, const StoredNames& names,
   return adapters;
 }
 
-/// The checkpoint's tensors in the order of `base`, after comparing names and shapes.
+/// The network of the folder as a role of the model `target` has it.
+WanTransformerConfig read_network(const fs::path& pipeline_folder, const std::string& target) {
+  WanTransformerConfig network =
+      read_wan_transformer_config(pipeline_folder / "transformer" / "config.json");
+  const Catalog catalog;
+  const config::Target* model = catalog.registries.models.find(target);
+  if (network.is_game && model != nullptr) network.is_causal = model->causal;
+  return network;
+}
+
+/// The checkpoint's tensors in the order of `base`, after comparing names and shapes. Those that
+/// `network` has no use for may be missing and are then those of `base`.
 NamedTensors read_weights(const DcpFolder& checkpoint, const StoredNames& names,
-                          const NamedTensors& base) {
-  std::map<std::string, std::string> keys;
-  for (const auto& [name, key] : names) keys.emplace(from_fastvideo_name(name), key);
+                          const NamedTensors& base, const WanTransformerConfig& network) {
+  StoredNames keys = names;
+  std::set<std::string> unused;
+  for (const TensorSpec& spec : wan_transformer_unused_specs(network)) unused.insert(spec.name);
   std::vector<std::string> faults;
   NamedTensors weights;
   for (const auto& [name, tensor] : base) {
-    const auto found = keys.extract(name);
+    const auto found = keys.extract(to_fastvideo_name(name));
+    if (found.empty() && unused.contains(name)) {
+      weights.emplace_back(name, tensor);
+      continue;
+    }
     if (found.empty()) {
       faults.push_back(fmt::format("'{}' is missing", name));
       continue;
@@ -133,7 +151,8 @@ NamedTensors read_weights(const DcpFolder& checkpoint, const StoredNames& names,
     }
     weights.emplace_back(name, checkpoint.read_tensor(found.mapped()));
   }
-  for (const auto& [name, key] : keys) faults.push_back(fmt::format("'{}' is not expected", name));
+  for (const auto& [name, key] : keys)
+    faults.push_back(fmt::format("'{}' is not expected", from_fastvideo_name(name)));
   if (!faults.empty()) {
     fail<CheckpointError>(
         "{}: must hold the tensors of the transformer that the run started from, but:\n  {}",
@@ -164,6 +183,7 @@ ExportSource read_export_source(const ExportRequest& request) {
   const StoredNames names = stored_names(checkpoint, request);
   const nlohmann::json config = read_role_config(source.checkpoint, request.role);
   source.pipeline_folder = find_pipeline(request, config.value("init_from", std::string()));
+  source.network = read_network(source.pipeline_folder, config.value("_target_", std::string()));
   const auto override_file = config.value("transformer_override_safetensor", nlohmann::json());
   const NamedTensors base = read_base_weights(override_file.is_string() && request.base.empty()
                                                   ? fs::path(override_file.get<std::string>())
@@ -172,7 +192,7 @@ ExportSource read_export_source(const ExportRequest& request) {
     source.adapters = read_adapters(checkpoint, names, config);
     source.weights = base;
   } else {
-    source.weights = read_weights(checkpoint, names, base);
+    source.weights = read_weights(checkpoint, names, base, source.network);
   }
   return source;
 }

@@ -8,6 +8,7 @@
 
 #include "zoetrope/checkpoint/checkpoint_folder.h"
 #include "zoetrope/networks/lora/lora_file.h"
+#include "zoetrope/networks/wan_transformer/wan_transformer_config.h"
 #include "zoetrope/tensor/named_tensors.h"
 
 namespace zoetrope {
@@ -22,7 +23,8 @@ struct ExportRequest {
 struct ExportSource {
   CheckpointFolder checkpoint;
   std::filesystem::path pipeline_folder;
-  NamedTensors weights;  ///< of the whole transformer; with adapters, those it started from
+  WanTransformerConfig network;  ///< as the role had it: causal where pipeline_folder's may not be
+  NamedTensors weights;          ///< of the whole transformer; with adapters, those it started from
   std::optional<LoraWeights> adapters;  ///< of a role that trains adapters
 };
 

@@ -154,7 +154,7 @@ void write_whole_weights(const ExportSource& source, const ExportOptions& option
     log_info("linking or copying the other components of {}", source.pipeline_folder.string());
     copy_pipeline_folder(source.pipeline_folder, staging.path(), "transformer");
     fs::create_directories(folder);
-    fs::copy_file(config_file, folder / "config.json");
+    write_transformer_config(source.pipeline_folder, staging.path(), source.network);
   }
   const bool one_file = is_one_file(options) || options.layout == ExportLayout::kComfyUi;
   const std::string stem = one_file ? kComfyUiStem : kDiffusersStem;

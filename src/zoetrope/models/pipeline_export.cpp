@@ -7,6 +7,7 @@
 
 namespace zoetrope {
 namespace fs = std::filesystem;
+using nlohmann::ordered_json;
 
 namespace {
 
@@ -44,16 +45,24 @@ void copy_pipeline_folder(const fs::path& source, const fs::path& target,
   }
 }
 
-void rename_component_class(const fs::path& folder, const std::string& component,
-                            const std::string& class_name) {
-  const fs::path path = folder / "model_index.json";
-  nlohmann::ordered_json index = nlohmann::ordered_json::parse(read_file(path), nullptr, false);
-  const bool good = index.is_object() && index.contains(component) && index[component].is_array() &&
-                    index[component].size() == 2;
+void write_transformer_config(const fs::path& source, const fs::path& target,
+                              const WanTransformerConfig& network) {
+  const fs::path config = fs::path("transformer") / "config.json";
+  fs::create_directories(target / "transformer");
+  if (!network.is_game) {
+    fs::copy_file(source / config, target / config, fs::copy_options::overwrite_existing);
+    return;
+  }
+  write_file_atomically(target / config, to_json(network).dump(2) + "\n");
+  const fs::path index_file = target / "model_index.json";
+  ordered_json index = ordered_json::parse(read_file(index_file), nullptr, false);
+  const bool good = index.is_object() && index.contains("transformer") &&
+                    index["transformer"].is_array() && index["transformer"].size() == 2;
   if (!good)
-    fail<CheckpointError>("{}: must name the library and class of '{}'", path.string(), component);
-  index[component][1] = class_name;
-  write_file_atomically(path, index.dump(2) + "\n");
+    fail<CheckpointError>("{}: must name the library and class of 'transformer'",
+                          index_file.string());
+  index["transformer"][1] = class_name(network);
+  write_file_atomically(index_file, index.dump(2) + "\n");
 }
 
 }  // namespace zoetrope

@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <string>
 
+#include "zoetrope/networks/wan_transformer/wan_transformer_config.h"
+
 namespace zoetrope {
 
 /// Makes `target` a copy of the pipeline folder `source` without the weights of
@@ -13,9 +15,11 @@ namespace zoetrope {
 void copy_pipeline_folder(const std::filesystem::path& source, const std::filesystem::path& target,
                           const std::string& replaced_component);
 
-/// Makes the model_index.json of `folder` name `class_name` for `component`. Throws CheckpointError
-/// when the file is damaged.
-void rename_component_class(const std::filesystem::path& folder, const std::string& component,
-                            const std::string& class_name);
+/// Writes `target`/transformer/config.json, the one of the pipeline folder `source`. A game
+/// network, which may have begun as a bidirectional one and be causal now, is written as `network`,
+/// also into the target's model_index.json. Throws CheckpointError when that is damaged.
+void write_transformer_config(const std::filesystem::path& source,
+                              const std::filesystem::path& target,
+                              const WanTransformerConfig& network);
 
 }  // namespace zoetrope

@@ -140,9 +140,9 @@ std::vector<PendingTensor> pending_tensors(const std::vector<TensorSpec>& specs,
   return tensors;
 }
 
-void write_json(const fs::path& path, const ordered_json& json) {
+void write_json(const fs::path& path, const ordered_json& object) {
   fs::create_directories(path.parent_path());
-  write_file_atomically(path, json.dump(2) + "\n");
+  write_file_atomically(path, object.dump(2) + "\n");
 }
 
 void write_component(const fs::path& folder, const std::string& component, const PipelineSize& size,

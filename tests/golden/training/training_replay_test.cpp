@@ -17,6 +17,7 @@
 #include "support/replay_random_source.h"
 #include "support/temporary_folder.h"
 #include "zoetrope/base/error.h"
+#include "zoetrope/base/file.h"
 #include "zoetrope/catalog.h"
 #include "zoetrope/checkpoint/checkpoint_folder.h"
 #include "zoetrope/config/overrides.h"
@@ -177,6 +178,20 @@ void provide_trajectories(const GoldenCase& golden, const RunConfig& config,
     test::push_generation_draws(at::ones_like(like_TCHW).unsqueeze(0), random);
 }
 
+/// Where links were copied as text, a weight file holds the path of the one that is meant.
+void follow_text_links(config::Node& document) {
+  constexpr uintmax_t kLongestPath = 512;
+  std::vector<std::string> overrides;
+  for (const auto& [role, model] : document.find("models")->entries()) {
+    const auto file = std::filesystem::path(model.find("init_from")->text()) /
+                      "transformer/diffusion_pytorch_model.safetensors";
+    if (!std::filesystem::exists(file) || std::filesystem::file_size(file) > kLongestPath) continue;
+    overrides.push_back(fmt::format("--models.{}.transformer_override_safetensor={}", role,
+                                    (file.parent_path() / read_file(file)).string()));
+  }
+  config::apply_overrides(document, overrides);
+}
+
 void TrainingReplay::replay(const GoldenCase& golden, Implementation implementation,
                             const std::string& resume_from) {
   const bool bf16 = golden.tensor(first_latents_key(golden)).scalar_type() == at::kBFloat16;
@@ -188,6 +203,7 @@ void TrainingReplay::replay(const GoldenCase& golden, Implementation implementat
        bf16 ? "--training.model.compute_dtype=bf16" : "--training.model.compute_dtype=fp32",
        "--training.checkpoint.output_dir=" + output.path().string(),
        "--training.checkpoint.resume_from_checkpoint=" + resume_from});
+  follow_text_links(document);
   const auto trajectories = output / "trajectories";
   if (test::has_trajectories(golden))
     config::apply_overrides(document, {"--method.teacher_path_cache=" + trajectories.string()});

@@ -45,13 +45,8 @@ inline std::string recorded_name(const std::string& name) {
   return found == names.end() ? name : found->second;
 }
 
-/// The observed value in the recording's layout: heads split, tokens cut, patches as a grid, rows
-/// of actions behind copies of the first.
+/// The observed value in the recording's layout: heads split, tokens cut, patches as a grid.
 inline at::Tensor as_recorded(at::Tensor value, const at::Tensor& recorded) {
-  if (value.dim() == 3 && recorded.dim() == 3 && recorded.size(1) > value.size(1)) {
-    const int64_t missing = recorded.size(1) - value.size(1);
-    value = at::cat({value.narrow(1, 0, 1).expand({-1, missing, -1}), value}, 1);
-  }
   if (recorded.dim() == 5) return value.transpose(1, 2).reshape(recorded.sizes());
   if (recorded.dim() == 2 && value.dim() >= 3) value = value.flatten(0, 1).flatten(1);
   if (recorded.dim() >= 3 && value.size(1) > recorded.size(1))

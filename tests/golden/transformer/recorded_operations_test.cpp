@@ -113,14 +113,17 @@ TEST_P(RecordedOperations, ForwardOperationsAndGradients) {
     SCOPED_TRACE(name);
     auto transformer = network(description);
     size_t num_compared = 0;
-    transformer->set_observer(
-        [&, prefix = name + "."](const std::string& path, const at::Tensor& value) {
-          const std::string key = prefix + recorded_name(path);
-          if (!golden_.contains(key)) return;
-          const at::Tensor recorded = golden_.tensor(key);
-          EXPECT_TENSOR_CLOSE(as_recorded(value, recorded), recorded, kOutputTolerance) << key;
-          ++num_compared;
-        });
+    transformer->set_observer([&, prefix = name + "."](const std::string& path,
+                                                       const at::Tensor& value) {
+      const std::string key = prefix + recorded_name(path);
+      if (!golden_.contains(key)) return;
+      at::Tensor recorded = golden_.tensor(key);
+      // There, copies of the first row stand in front, and rows that no frame sees behind.
+      if (key.find("keyboard_embed") != std::string::npos)
+        recorded = recorded.narrow(1, transformer->config().action->window_rows(), value.size(1));
+      EXPECT_TENSOR_CLOSE(as_recorded(value, recorded), recorded, kOutputTolerance) << key;
+      ++num_compared;
+    });
     const at::Tensor output = forward(*transformer, inputs(name));
     EXPECT_GE(num_compared, 25U);
     EXPECT_TENSOR_CLOSE(output, golden_.tensor(name + ".out"), kOutputTolerance);

@@ -2,10 +2,8 @@
 
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
-#include <nlohmann/json.hpp>
 
 #include "zoetrope/base/error.h"
-#include "zoetrope/base/file.h"
 #include "zoetrope/base/model_path.h"
 #include "zoetrope/diffusion/prediction_conversion.h"
 #include "zoetrope/models/pipeline_export.h"
@@ -233,16 +231,7 @@ void WanModel::export_pipeline(const std::filesystem::path& folder,
     return;
   }
   copy_pipeline_folder(pipeline_folder_, folder, "transformer");
-  std::filesystem::create_directories(folder / "transformer");
-  const std::filesystem::path config_file = folder / "transformer" / "config.json";
-  if (transformer_.config().is_game) {
-    // A causal role may have begun with a bidirectional network.
-    write_file_atomically(config_file, to_json(transformer_.config()).dump(2) + "\n");
-    rename_component_class(folder, "transformer", class_name(transformer_.config()));
-  } else {
-    std::filesystem::copy_file(pipeline_folder_ / "transformer" / "config.json", config_file,
-                               std::filesystem::copy_options::overwrite_existing);
-  }
+  write_transformer_config(pipeline_folder_, folder, transformer_.config());
   NamedTensors tensors = weights;
   const WeightFolder source(weights_);
   for (const TensorSpec& spec : wan_transformer_unused_specs(transformer_.config())) {

@@ -63,6 +63,7 @@ constexpr LayerNames kBlockLayers[] = {
     {"attn2.add_k_proj", "attn2.add_k_proj", "cross_attn.k_img"},
     {"attn2.add_v_proj", "attn2.add_v_proj", "cross_attn.v_img"},
     {"attn2.norm_added_k", "attn2.norm_added_k", "cross_attn.norm_k_img"},
+    {"attn2.norm_added_q", "attn2.norm_added_q", "attn2.norm_added_q"},
     {"action_model", "action_model", "action_model"},
     {"norm2", "self_attn_residual_norm.norm", "norm3"},
     {"ffn.net.0.proj", "ffn.fc_in", "ffn.0"},
