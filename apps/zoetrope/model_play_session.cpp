@@ -92,6 +92,11 @@ PlayPlan plan_play(const PlayModelOptions& options) {
   plan.device = resolve_device(options.device);
   plan.dtype = network_dtype(options.dtype);
   plan.network = read_wan_transformer_config(plan.folder / "transformer" / "config.json");
+  if (plan.network.is_game && !plan.network.is_causal) {
+    fail<ConfigError>(
+        "{}: must be a causal network to be played, but is a {}; train a causal one from it",
+        plan.folder.string(), class_name(plan.network));
+  }
   plan.attention = causal_attention(plan.network, options.choices);
   if (!plan.attention.local_attn_size) {
     fail<ConfigError>(

@@ -98,7 +98,7 @@ class Page:
             raise RuntimeError(f"{expression}: {reply['exceptionDetails']}")
         return reply["result"].get("value")
 
-    def wait_for(self, expression, seconds=30):
+    def wait_for(self, expression, seconds=60):
         """Waits until a JavaScript expression is true."""
         deadline = time.monotonic() + seconds
         while not self.evaluate(expression):

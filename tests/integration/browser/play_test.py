@@ -103,12 +103,12 @@ def check_second_page(browser, first, url):
     second.wait_for("shownAt.length > 5")
 
 
-def main():
+def main(command_line=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--screenshot")
     parser.add_argument("--keys", nargs=2, default=[], help="two keys that the model takes")
     parser.add_argument("server", nargs="+")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(command_line)
     chromium = find_chromium()
     if chromium is None:
         print("skipped: needs Chromium (apt-get install chromium)")
