@@ -22,7 +22,7 @@ bool overlap(const std::vector<IndexRange>& a, const std::vector<IndexRange>& b)
 void copy_stored(const at::Tensor& stored, const at::Tensor& destination) {
   if (stored.sizes() != destination.sizes()) {
     fail<CheckpointError>(
-        "streaming cache: a stored block must have shape {}, but has {}; it is of another network",
+        "streaming cache: a stored layer must have shape {}, but has {}; it is of another network",
         format_shape(destination.sizes()), format_shape(stored.sizes()));
   }
   destination.copy_(stored);
@@ -183,9 +183,10 @@ void KeyValueCache::end_pass(const StreamingPass& pass) {
   if (pass.mode() == StreamingMode::kStore) end_frame_ = pass.frames().end;
 }
 
-CachedBlock KeyValueCache::filled_slots(const CachedBlock& block) const {
-  const int64_t num_tokens = std::min(end_frame_, capacity_) * clip_.rows * clip_.columns;
-  return {block.keys.narrow(1, 0, num_tokens), block.values.narrow(1, 0, num_tokens)};
+CachedBlock KeyValueCache::filled_slots(const CachedBlock& layer) const {
+  const int64_t keys_per_frame = layer.keys.size(1) / capacity_;
+  const int64_t num_keys = std::min(end_frame_, capacity_) * keys_per_frame;
+  return {layer.keys.narrow(1, 0, num_keys), layer.values.narrow(1, 0, num_keys)};
 }
 
 StateDict KeyValueCache::state_dict() const {
@@ -194,8 +195,9 @@ StateDict KeyValueCache::state_dict() const {
   state.scalars = {{"batch", clip_.batch},     {"rows", clip_.rows},
                    {"columns", clip_.columns}, {"end_frame", end_frame_},
                    {"capacity", capacity_},    {"sink_size", attention_.sink_size}};
-  for (size_t i = 0; i < blocks_.size(); ++i) {
-    const CachedBlock filled = filled_slots(blocks_[i]);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    if (!layers_[i].keys.defined()) continue;  // a block without this layer
+    const CachedBlock filled = filled_slots(layers_[i]);
     state.tensors.emplace_back(fmt::format("keys.{}", i), copy_for_checkpoint(filled.keys));
     state.tensors.emplace_back(fmt::format("values.{}", i), copy_for_checkpoint(filled.values));
   }
@@ -219,13 +221,16 @@ void KeyValueCache::load_state_dict(const StateDict& state, const at::Tensor& te
             state.scalar<int64_t>("columns")},
            options);
   end_frame_ = state.scalar<int64_t>("end_frame");
-  for (size_t i = 0; i < blocks_.size(); ++i) {
-    const CachedBlock filled = filled_slots(blocks_[i]);
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    if (!layers_[i].keys.defined()) continue;  // a block without this layer
+    const CachedBlock filled = filled_slots(layers_[i]);
     copy_stored(state.tensor(fmt::format("keys.{}", i)), filled.keys);
     copy_stored(state.tensor(fmt::format("values.{}", i)), filled.values);
   }
   const StateDict text = state.part("text.");
-  if (!text.empty()) text_.load_state_dict(text, text_BLE, blocks_.size(), options.device());
+  if (!text.empty())
+    text_.load_state_dict(text, text_BLE, static_cast<size_t>(config_.num_layers),
+                          options.device());
 }
 
 }  // namespace zoetrope

@@ -79,8 +79,8 @@ class KeyValueCache {
   void allocate(const CacheClip& clip, const at::TensorOptions& options);
   bool holds(int64_t slot) const;
   void protect_readers(const std::vector<IndexRange>& slots);
-  /// Of a block: the slots that hold frames.
-  CachedBlock filled_slots(const CachedBlock& block) const;
+  /// Of a layer: the slots that hold frames.
+  CachedBlock filled_slots(const CachedBlock& layer) const;
 
   std::string name_;
   WanTransformerConfig config_;
