@@ -8,6 +8,9 @@
 namespace zoetrope {
 namespace {
 
+// Of a step; less is no motion. A small VAE shows the last of the four frames of a latent late.
+constexpr double kSmallestStep = 0.25;
+
 double step_length(size_t key) {
   const Point velocity = kSteeringKeys[key].velocity;
   return std::hypot(velocity.x, velocity.y);
@@ -39,7 +42,7 @@ HeldKey shown_key(Point travel) {
       nearest = key;
     }
   }
-  if (furthest < step_length(nearest) / 2.0) return {};
+  if (furthest < kSmallestStep * step_length(nearest)) return {};
   return nearest;
 }
 

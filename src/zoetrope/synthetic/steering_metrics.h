@@ -17,7 +17,7 @@ struct ObeyedSteps {
   double share() const;  ///< 0 without judged steps
 };
 
-/// The key that moves a shape so: the nearest direction, or none for less than half a step.
+/// The key that moves a shape so: the nearest direction, or none for less than a quarter of a step.
 HeldKey shown_key(Point travel);
 
 /// Step f leads from frame f to f + 1 and is judged by keys[f]: one entry for each but the last

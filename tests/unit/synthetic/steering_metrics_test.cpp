@@ -47,12 +47,12 @@ TEST(SteeringMetrics, TrueClipsObeyInAllStepsAndOtherKeysGiveChance) {
   EXPECT_THAT(scores.position_error, Each(Lt(0.2)));
 }
 
-TEST(SteeringMetrics, TravelShowsTheNearestKeyFromHalfAStepOn) {
+TEST(SteeringMetrics, TravelShowsTheNearestKeyFromAQuarterOfAStepOn) {
   EXPECT_EQ(shown_key({-1.9, 0.3}), HeldKey(2));
   EXPECT_EQ(shown_key({1.1, 1.0}), HeldKey(3));
   EXPECT_EQ(shown_key({0.4, -2.5}), HeldKey(0));
-  EXPECT_EQ(shown_key({0.0, 1.01}), HeldKey(1));
-  EXPECT_EQ(shown_key({0.0, 0.99}), HeldKey());
+  EXPECT_EQ(shown_key({0.0, 0.51}), HeldKey(1));
+  EXPECT_EQ(shown_key({0.0, 0.49}), HeldKey());
   EXPECT_EQ(shown_key({0.0, 0.0}), HeldKey());
 }
 
