@@ -120,8 +120,9 @@ std::optional<DistillStageConfig> parse_stage(const std::string& text) {
 
 bool read_text(const config::Node& node, DistillScheduleConfig& schedule,
                const config::ReadContext& context) {
+  const config::Node parts = config::split_text_list(node);
   bool ok = true;
-  for (const config::Node& part : config::split_text_list(node).items()) {
+  for (const config::Node& part : parts.items()) {
     auto stage = parse_stage(part.text());
     if (!stage) {
       ok = refuse(node, context,
