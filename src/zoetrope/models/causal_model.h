@@ -28,7 +28,8 @@ class CausalModelBase : public virtual ModelBase {
   /// Frames of a block, which see each other.
   virtual int64_t num_frames_per_block() const = 0;
 
-  /// Empties the cache `cache_tag`, if there is one: before another clip, and when weights changed.
+  /// Empties the cache `cache_tag`, if there is one: before another clip, and when weights changed
+  /// unless what they made before shall stay.
   /// Gradients that are still to come do not mind.
   virtual void clear_caches(const std::string& cache_tag) = 0;
   /// Copies of what the cache `cache_tag` holds, for checkpoints: all that a streamed clip needs to

@@ -260,6 +260,10 @@ TEST_F(StreamingLongTuning, BlocksOfTheStudentFollowOneAnotherThroughTheWholeCli
   }
   EXPECT_THAT(denoised, ElementsAre(0, 1, 2, 3, 4, 5));
   EXPECT_THAT(stored, ElementsAre(0, 1, 2, 3, 4)) << "nothing comes after the last";
+  // Six blocks of two steps, five of which are stored; no window is generated twice.
+  EXPECT_EQ(model<Student>(*method, "student").num_forwards, 6 * 2 + 5);
+  EXPECT_EQ(model(*method, "teacher").num_forwards, 3);
+  EXPECT_EQ(model(*method, "critic").num_forwards, 3 * 2);
 }
 
 TEST_F(StreamingLongTuning, EverySampleHasItsOwnTimestepAndLoss) {
