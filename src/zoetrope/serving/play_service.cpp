@@ -97,6 +97,10 @@ media::Frame stack(const std::vector<media::Frame>& frames) {
   return strip;
 }
 
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
 }  // namespace
 
 /// Closes the service on the way out of run().
@@ -190,6 +194,7 @@ std::optional<PlayService::Job> PlayService::wait_for_job() {
 }
 
 HttpReply PlayService::carry_out(const Job& job) {
+  const Clock::time_point start = Clock::now();
   if (job.restart) session_.restart();
   const std::vector<media::Frame> frames = session_.next_frames(job.actions);
   HttpReply reply = {.status = 200,
@@ -198,6 +203,7 @@ HttpReply PlayService::carry_out(const Job& job) {
                      .headers = {{"Frame-Count", std::to_string(frames.size())}}};
   const std::lock_guard lock(mutex_);
   statistics_.num_frames += static_cast<int64_t>(frames.size());
+  statistics_.generation_sec += seconds_since(start);
   return reply;
 }
 
@@ -212,11 +218,11 @@ void PlayService::run(const std::function<bool()>& should_stop) {
   while (!should_stop()) {
     const std::optional<Job> job = wait_for_job();
     if (!job) continue;
-    const auto start = Clock::now();
     hand_on(carry_out(*job));
+    const Clock::time_point start = Clock::now();
     session_.prepare_next();
     const std::lock_guard lock(mutex_);
-    statistics_.generation_sec += std::chrono::duration<double>(Clock::now() - start).count();
+    statistics_.generation_sec += seconds_since(start);
   }
 }
 
