@@ -60,6 +60,43 @@ TEST_F(GameRun, ForcesItself) {
          model("matrixgame2_base"), "--models.critic.init_from", model("matrixgame2_base")});
 }
 
+TEST_F(GameRun, MatchesDistributions) {
+  train("c06_mg2_sft", {"--models.student.init_from",
+                        model("matrixgame2_base"),
+                        "--models.teacher._target_",
+                        "wan_game",
+                        "--models.teacher.init_from",
+                        model("matrixgame2_base"),
+                        "--models.teacher.trainable",
+                        "false",
+                        "--models.critic._target_",
+                        "wan_game",
+                        "--models.critic.init_from",
+                        model("matrixgame2_base"),
+                        "--method._target_",
+                        "dmd2",
+                        "--method.rollout_mode",
+                        "simulate",
+                        "--method.dmd_denoising_steps",
+                        "[1000, 500]",
+                        "--method.fake_score_learning_rate",
+                        "1e-4",
+                        "--method.fake_score_betas",
+                        "[0, 0.99]",
+                        "--method.fake_score_lr_scheduler",
+                        "constant"});
+}
+
+TEST_F(GameRun, StreamsLongClips) {
+  // The second step's window is one new frame behind two of the first step.
+  train("c06e_mg2_self_forcing",
+        {"--models.student.init_from", model("matrixgame2_causal"), "--models.teacher.init_from",
+         model("matrixgame2_base"), "--models.critic.init_from", model("matrixgame2_base"),
+         "--method._target_", "streaming_long_tuning", "--method.streaming_chunk_size", "3",
+         "--method.streaming_max_length", "4", "--method.streaming_reencode_overlap_anchor",
+         "false"});
+}
+
 TEST_F(GameRun, ExportsTheCausalNetworkOfACheckpoint) {
   // A bidirectional network whose tensors a causal one has, too.
   const fs::path bidirectional = folder_ / "bidirectional";
