@@ -5,12 +5,13 @@
 
 namespace zoetrope {
 
-at::Tensor encode_first_frame(const WanVae& vae, const at::Tensor& frame_BChw, int64_t num_frames) {
+at::Tensor encode_first_frame(const WanVae& vae, const at::Tensor& pixels_BCHW,
+                              int64_t num_frames) {
   const at::NoGradGuard no_grad;
-  const at::Tensor first_BCFhw = frame_BChw.unsqueeze(2);
-  const at::Tensor rest_BCFhw =
-      at::zeros_like(first_BCFhw).expand({-1, -1, num_frames - 1, -1, -1});
-  return vae.normalize(vae.encode_mean(at::cat({first_BCFhw, rest_BCFhw}, 2)));
+  const at::Tensor first_BCFHW = pixels_BCHW.unsqueeze(2);
+  const at::Tensor rest_BCFHW =
+      at::zeros_like(first_BCFHW).expand({-1, -1, num_frames - 1, -1, -1});
+  return vae.normalize(vae.encode_mean(at::cat({first_BCFHW, rest_BCFHW}, 2)));
 }
 
 at::Tensor with_first_frame_mask(const at::Tensor& latents_BTCHW) {

@@ -1,7 +1,7 @@
 // What an image-to-video network is told of its first frame: a mask that says which frames are
 // given, and their latents. Source: Wan Team 2025, section 5.1; diffusers'
 // WanImageToVideoPipeline.prepare_latents. Legend: B batch, C channels, T latent frames, H, W
-// latent height and width, h, w pixel height and width.
+// latent height and width.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -14,8 +14,8 @@ namespace zoetrope {
 inline constexpr int64_t kFrameMaskChannels = 4;
 
 /// Normalised latents [B, C, T, H, W] of a clip of `num_frames` pixel frames that begins with
-/// `frame` [B, 3, h, w] in [-1, 1] and goes on with zeros (grey).
-at::Tensor encode_first_frame(const WanVae& vae, const at::Tensor& frame_BChw, int64_t num_frames);
+/// `pixels` [B, 3, pixel height, pixel width] in [-1, 1] and goes on with zeros (grey).
+at::Tensor encode_first_frame(const WanVae& vae, const at::Tensor& pixels_BCHW, int64_t num_frames);
 
 /// [mask, latents] along the channels, for a clip of which the first frame is given: [B, T, 4 + C,
 /// H, W] in the type of `latents`.

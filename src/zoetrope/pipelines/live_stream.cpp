@@ -9,11 +9,11 @@
 namespace zoetrope {
 namespace {
 
-/// `rows_1FK` with copies of `row_11K` up to `num_rows`.
-at::Tensor extended(const at::Tensor& rows_1FK, const at::Tensor& row_11K, int64_t num_rows) {
-  if (!row_11K.defined()) return {};
-  if (!rows_1FK.defined()) return row_11K.expand({-1, num_rows, -1});
-  return at::cat({rows_1FK, row_11K.expand({-1, num_rows - rows_1FK.size(1), -1})}, 1);
+/// `rows_1FK` with copies of `next_row` up to `num_rows`.
+at::Tensor extended(const at::Tensor& rows_1FK, const at::Tensor& next_row, int64_t num_rows) {
+  if (!next_row.defined()) return {};
+  if (!rows_1FK.defined()) return next_row.expand({-1, num_rows, -1});
+  return at::cat({rows_1FK, next_row.expand({-1, num_rows - rows_1FK.size(1), -1})}, 1);
 }
 
 at::Tensor without_first(const at::Tensor& rows_1FK, int64_t num_rows) {

@@ -18,7 +18,7 @@ constexpr size_t kMaxListLength = 64;
 constexpr double kMaxLatencyMs = 3.6e6;
 
 json parse_object(const std::string& body, const std::set<std::string>& members) {
-  const json object = json::parse(body, nullptr, /*allow_exceptions=*/false);
+  json object = json::parse(body, nullptr, /*allow_exceptions=*/false);
   if (!object.is_object()) fail<DataError>("the body must be a JSON object, but is none");
   for (const auto& [name, value] : object.items()) {
     if (!members.contains(name))

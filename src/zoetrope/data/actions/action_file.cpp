@@ -38,7 +38,9 @@ ActionValues read_json_actions(const fs::path& path) {
         if (!row.contains(name)) continue;
         std::vector<double>& numbers = rows->emplace_back();
         for (const nlohmann::json& value : row.at(name)) {
-          numbers.push_back(value.is_boolean() ? double{value.get<bool>()} : value.get<double>());
+          const bool pressed = value.is_boolean() && value.get<bool>();
+          numbers.push_back(value.is_boolean() ? static_cast<double>(pressed)
+                                               : value.get<double>());
         }
       }
     } catch (const nlohmann::json::exception& error) {

@@ -73,7 +73,7 @@ std::vector<DistillStage> StreamingLongTuningConfig::stages(int64_t num_latent_f
 }
 
 SelfForcingConfig StreamingLongTuningConfig::self_forcing() const {
-  SelfForcingConfig config = *this;
+  SelfForcingConfig config = static_cast<const SelfForcingConfig&>(*this);
   if (!real_score_cfg) config.real_score_guidance_scale = 1.0;
   return config;
 }

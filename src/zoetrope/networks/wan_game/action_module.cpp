@@ -11,6 +11,8 @@ namespace {
 constexpr double kHeadNormEps = 1e-6;
 constexpr double kLayerNormEps = 1e-5;
 
+// Legend: B batch, T frames, S places of a frame, P places of all clips (B * S), N tokens (T * S),
+// H heads, D width or width of a head.
 class ActionPass {
  public:
   ActionPass(const ActionParameters& parameters, const ActionConfig& config,
@@ -79,28 +81,28 @@ class ActionPass {
     return x.unflatten(0, {batch, -1}).transpose(1, 2).flatten(1, 2);
   }
 
-  at::Tensor attend_to_places(const at::Tensor& q_PThd, const at::Tensor& k_PThd,
-                              const at::Tensor& v_PThd) const {
-    if (streaming_ == nullptr) return attend(q_PThd, k_PThd, v_PThd, context_.mouse_regions);
+  at::Tensor attend_to_places(const at::Tensor& q_PTHD, const at::Tensor& k_PTHD,
+                              const at::Tensor& v_PTHD) const {
+    if (streaming_ == nullptr) return attend(q_PTHD, k_PTHD, v_PTHD, context_.mouse_regions);
     const int64_t batch = context_.mouse_windows_BTE.size(0);
-    const int64_t num_places = q_PThd.size(0) / batch;
+    const int64_t num_places = q_PTHD.size(0) / batch;
     const int64_t layer = streaming_->mouse_layer(parameters_.block_index);
-    const VisibleKeys visible = streaming_->extend(layer, by_frame(k_PThd.flatten(2), batch),
-                                                   by_frame(v_PThd.flatten(2), batch));
+    const VisibleKeys visible = streaming_->extend(layer, by_frame(k_PTHD.flatten(2), batch),
+                                                   by_frame(v_PTHD.flatten(2), batch));
     const auto places = [&](const at::Tensor& x_BLD) {
       return heads(x_BLD.unflatten(1, {-1, num_places}).transpose(1, 2).flatten(0, 1));
     };
-    at::Tensor attended = attention(q_PThd, places(visible.keys), places(visible.values));
+    at::Tensor attended = attention(q_PTHD, places(visible.keys), places(visible.values));
     streaming_->finish(layer);
     return attended;
   }
 
-  at::Tensor attend_to_keyboard(const at::Tensor& q_BNhd, const at::Tensor& k_BThd,
-                                const at::Tensor& v_BThd) const {
-    if (streaming_ == nullptr) return attend(q_BNhd, k_BThd, v_BThd, context_.keyboard_regions);
+  at::Tensor attend_to_keyboard(const at::Tensor& q_BNHD, const at::Tensor& k_BTHD,
+                                const at::Tensor& v_BTHD) const {
+    if (streaming_ == nullptr) return attend(q_BNHD, k_BTHD, v_BTHD, context_.keyboard_regions);
     const int64_t layer = streaming_->keyboard_layer(parameters_.block_index);
-    const VisibleKeys visible = streaming_->extend(layer, k_BThd.flatten(2), v_BThd.flatten(2));
-    at::Tensor attended = attention(q_BNhd, heads(visible.keys), heads(visible.values));
+    const VisibleKeys visible = streaming_->extend(layer, k_BTHD.flatten(2), v_BTHD.flatten(2));
+    at::Tensor attended = attention(q_BNHD, heads(visible.keys), heads(visible.values));
     streaming_->finish(layer);
     return attended;
   }
