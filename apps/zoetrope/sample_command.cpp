@@ -116,6 +116,7 @@ void sample(const Options& options) {
 
   std::filesystem::create_directories(options.output);
   std::vector<std::vector<media::Frame>> videos;
+  videos.reserve(requests.size());
   for (const VideoRequest& request : requests) {
     videos.push_back(sample_one(sampler, request, options,
                                 fmt::format("video {} of {}", videos.size() + 1, requests.size())));

@@ -37,6 +37,7 @@ void normalize(std::vector<double>& weights) {
 // Fixed-point numbers with `bits` after the point, rounded.
 std::vector<int32_t> to_integers(const std::vector<double>& weights, int bits) {
   std::vector<int32_t> integers;
+  integers.reserve(weights.size());
   for (double weight : weights) {
     integers.push_back(static_cast<int32_t>(std::lround(weight * (1 << bits))));
   }
@@ -104,8 +105,8 @@ ResizeTable make_bicubic_table(int source_size, int target_size) {
   for (int i = 0; i < target_size; ++i) {
     const double center = scale * (i + 0.5);
     const double support = kFilterRadius * stretch;
-    const int first = std::max(static_cast<int>(center - support + 0.5), 0);
-    const int end = std::min(static_cast<int>(center + support + 0.5), source_size);
+    const int first = std::max(static_cast<int>(std::floor(center - support + 0.5)), 0);
+    const int end = std::min(static_cast<int>(std::floor(center + support + 0.5)), source_size);
     std::vector<double> weights;
     for (int position = first; position < end; ++position) {
       weights.push_back(bicubic_filter((position - center + 0.5) / stretch));

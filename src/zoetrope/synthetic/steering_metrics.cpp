@@ -77,25 +77,34 @@ void SteeringScorer::add(const SteeringClip& clip, const std::vector<media::Fram
 SteeringScores SteeringScorer::scores() const {
   SteeringScores scores;
   scores.num_videos = std::ssize(videos_);
-  const double share = 1.0 / static_cast<double>(std::max<size_t>(1, videos_.size()));
+  const auto num_videos = static_cast<double>(std::max<size_t>(1, videos_.size()));
+  int64_t same_color = 0;
+  int64_t same_shape = 0;
+  int64_t seen_frames = 0;
+  int64_t frames = 0;
   for (size_t index = 0; index < videos_.size(); ++index) {
     const auto& [clip, seen] = videos_[index];
     const SteeringClip& other = videos_[(index + 1) % videos_.size()].clip;
     add_steps(scores.obeyed, judge_steps(world_, clip.keys, seen.path));
     add_steps(scores.obeyed_shuffled, judge_steps(world_, other.keys, seen.path));
-    scores.color_accuracy += seen.color == clip.color ? share : 0.0;
-    scores.shape_accuracy += seen.shape == clip.shape ? share : 0.0;
-    scores.shape_overlap += share * seen.overlaps[clip.shape];
+    same_color += seen.color == clip.color ? 1 : 0;
+    same_shape += seen.shape == clip.shape ? 1 : 0;
+    frames += std::ssize(clip.path);
+    scores.shape_overlap += seen.overlaps[clip.shape] / num_videos;
     scores.position_error.resize(clip.path.size());
     for (size_t frame = 0; frame < clip.path.size(); ++frame) {
       const std::optional<Point>& center = seen.path[frame];
       const Point truth = clip.path[frame];
-      scores.position_error[frame] +=
-          share * (center ? std::hypot(center->x - truth.x, center->y - truth.y)
-                          : unknown_place_error(world_.shapes()));
-      if (center) scores.visible += share / static_cast<double>(clip.path.size());
+      scores.position_error[frame] += (center ? std::hypot(center->x - truth.x, center->y - truth.y)
+                                              : unknown_place_error(world_.shapes())) /
+                                      num_videos;
+      if (center) ++seen_frames;
     }
   }
+  scores.color_accuracy = static_cast<double>(same_color) / num_videos;
+  scores.shape_accuracy = static_cast<double>(same_shape) / num_videos;
+  scores.visible =
+      static_cast<double>(seen_frames) / static_cast<double>(std::max<int64_t>(1, frames));
   return scores;
 }
 

@@ -84,7 +84,7 @@ class BackwardPass {
     // The actions came between the cross attention and the norm.
     const at::Tensor d_steered =
         norm_gradient(a_.norm3, d_output, d_normed, d_modulation, block_.cross_out);
-    const at::Tensor d_sum = actions_gradient(d_steered);
+    at::Tensor d_sum = actions_gradient(d_steered);
     d_branch_ = d_sum.to(compute_);
     block_.cross_out.bias_gradient(kernels::column_sums(d_branch_));
     return d_sum;

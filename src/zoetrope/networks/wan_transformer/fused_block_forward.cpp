@@ -132,7 +132,7 @@ class ForwardPass {
     const at::Tensor& multiplier = a_.modulation[4];
     const at::Tensor& shift = a_.modulation[3];
     if (is_steered(p_, context_) && block_.config.is_causal) {
-      const at::Tensor steered = steer(kernels::gated_sum(shape_, a_.norm2.sum, cross_out, {}));
+      at::Tensor steered = steer(kernels::gated_sum(shape_, a_.norm2.sum, cross_out, {}));
       a_.norm3 = norm(steered, {}, {}, multiplier, shift);
       return steered;
     }

@@ -175,6 +175,7 @@ NamedTensors load_wan_weights(const std::filesystem::path& folder_or_file,
       spec.name.replace(0, kGamePatches.size(), kPatches);
   }
   std::vector<std::string> ignored;
+  ignored.reserve(unused.size());
   for (const TensorSpec& spec : unused) ignored.push_back(spec.name);
   NamedTensors tensors = weights.load_strict(wanted, ignored);
   for (size_t i = 0; i < specs.size(); ++i) tensors[i].first = specs[i].name;
