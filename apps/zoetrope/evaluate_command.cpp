@@ -32,7 +32,7 @@ Examples:
   zoetrope evaluate synthetic:shapes runs/toy_world/teacher/diffusers_ema --height 48 --width 48 --num-frames 33
   zoetrope evaluate synthetic:shapes runs/toy_world/self_forcing/diffusers --pipeline wan-causal-dmd \
       --steps 1000,750,500,250 --warp --flow-shift 3 --height 48 --width 48 --num-frames 97 --output scores
-  zoetrope evaluate synthetic:steering runs/world_model/steering/self_forcing/diffusers --pipeline wan-causal-dmd \
+  zoetrope evaluate synthetic:steering runs/world_model/steering/03-self_forcing/diffusers_ema --pipeline wan-causal-dmd \
       --steps 1000,750,500,250 --warp --height 48 --width 48 --num-frames 97 --training-frames 33)";
 
 struct Options {

@@ -19,7 +19,7 @@ namespace {
 
 constexpr double kCollapseRatio = 0.2;  // of the best value so far, during the warm-up
 
-/// The same actions, each with the clip after its own.
+/// Gives each clip the actions of the one before it; the first, those of the last.
 at::Tensor of_the_clip_before(const at::Tensor& actions_BFK) {
   return actions_BFK.defined() ? actions_BFK.roll(1, 0) : actions_BFK;
 }

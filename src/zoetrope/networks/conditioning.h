@@ -3,6 +3,7 @@
 // latent height and width, F pixel frames (4 (T - 1) + 1), K keys.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 
@@ -30,6 +31,20 @@ struct Conditioning {
   int64_t num_rows() const;
   Conditioning to(at::ScalarType dtype) const;
 };
+
+struct NamedCondition {
+  const char* name;
+  at::Tensor Conditioning::*member;
+};
+
+/// Every tensor of a Conditioning, by its name in checkpoints.
+inline constexpr std::array kConditions = {
+    NamedCondition{"text_embedding", &Conditioning::text_embedding_BLD},
+    NamedCondition{"text_attention_mask", &Conditioning::text_attention_mask_BL},
+    NamedCondition{"image_embedding", &Conditioning::image_embedding_BLD},
+    NamedCondition{"image_latents", &Conditioning::image_latents_BTCHW},
+    NamedCondition{"keyboard", &Conditioning::keyboard_BFK},
+    NamedCondition{"mouse", &Conditioning::mouse_BF2}};
 
 /// The rows of `first` above those of `second`. A member that one of them lacks is taken from
 /// the other; one row of `first` serves all of `second`.

@@ -24,21 +24,24 @@ class GameRun : public testing::Test {
     return (kReference / "_models" / name).string();
   }
 
-  /// Trains two steps of a recorded config at batch 2 into `out`, with a checkpoint at the end.
-  void train(const std::string& recorded, std::vector<std::string> overrides) {
+  /// Trains the first steps of a recorded config at batch 2 into `out`, with a checkpoint at the
+  /// end.
+  void train(const std::string& recorded, std::vector<std::string> overrides,
+             const std::string& out = "out", int num_steps = 2) {
     std::vector<std::string> arguments = {"train",
                                           (kReference / recorded / "config.yaml").string()};
-    overrides.insert(overrides.end(),
-                     {"--training.data.data_path", (kReference / "_data/matrixgame2").string(),
-                      "--training.data.train_batch_size", "2", "--training.loop.max_train_steps",
-                      "2", "--training.checkpoint.training_state_checkpointing_steps", "2",
-                      "--training.checkpoint.output_dir", (folder_ / "out").string(),
-                      "--training.tracker.trackers", "[none]", "--training.model.compute_dtype",
-                      "fp32", "--training.distributed.device", "cpu"});
+    overrides.insert(
+        overrides.end(),
+        {"--training.data.data_path", (kReference / "_data/matrixgame2").string(),
+         "--training.data.train_batch_size", "2", "--training.loop.max_train_steps",
+         std::to_string(num_steps), "--training.checkpoint.training_state_checkpointing_steps",
+         std::to_string(num_steps), "--training.checkpoint.output_dir", (folder_ / out).string(),
+         "--training.tracker.trackers", "[none]", "--training.model.compute_dtype", "fp32",
+         "--training.distributed.device", "cpu"});
     arguments.insert(arguments.end(), overrides.begin(), overrides.end());
     const CommandResult result = run_zoetrope(arguments);
     ASSERT_EQ(result.exit_code, 0) << result.messages;
-    EXPECT_TRUE(fs::exists(folder_ / "out/diffusers/transformer/config.json"));
+    EXPECT_TRUE(fs::exists(folder_ / out / "diffusers/transformer/config.json"));
   }
 
   TemporaryFolder folder_;
@@ -87,14 +90,33 @@ TEST_F(GameRun, MatchesDistributions) {
                         "constant"});
 }
 
-TEST_F(GameRun, StreamsLongClips) {
-  // The second step's window is one new frame behind two of the first step.
-  train("c06e_mg2_self_forcing",
-        {"--models.student.init_from", model("matrixgame2_causal"), "--models.teacher.init_from",
-         model("matrixgame2_base"), "--models.critic.init_from", model("matrixgame2_base"),
-         "--method._target_", "streaming_long_tuning", "--method.streaming_chunk_size", "3",
-         "--method.streaming_max_length", "4", "--method.streaming_reencode_overlap_anchor",
-         "false"});
+TEST_F(GameRun, ALongClipGoesOnAfterAStopWithTheSameBits) {
+  // The second step's window is one new frame behind two of the first step, whose keys in the cache
+  // are those of other weights.
+  std::vector<std::string> overrides = {"--models.student.init_from",
+                                        model("matrixgame2_causal"),
+                                        "--models.teacher.init_from",
+                                        model("matrixgame2_base"),
+                                        "--models.critic.init_from",
+                                        model("matrixgame2_base"),
+                                        "--method._target_",
+                                        "streaming_long_tuning",
+                                        "--method.streaming_chunk_size",
+                                        "3",
+                                        "--method.streaming_max_length",
+                                        "4",
+                                        "--method.streaming_reencode_overlap_anchor",
+                                        "false",
+                                        "--method.generator_update_interval",
+                                        "1"};
+  train("c06e_mg2_self_forcing", overrides);
+  train("c06e_mg2_self_forcing", overrides, "stopped", 1);
+  overrides.insert(overrides.end(), {"--training.checkpoint.resume_from_checkpoint", "latest"});
+  train("c06e_mg2_self_forcing", overrides, "stopped");
+  const WeightFolder undisturbed(folder_ / "out/diffusers/transformer");
+  const WeightFolder resumed(folder_ / "stopped/diffusers/transformer");
+  for (const std::string& name : undisturbed.names())
+    EXPECT_TRUE(at::equal(resumed.tensor(name), undisturbed.tensor(name))) << name;
 }
 
 TEST_F(GameRun, ExportsTheCausalNetworkOfACheckpoint) {

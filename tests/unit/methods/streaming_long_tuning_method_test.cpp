@@ -35,8 +35,6 @@ class Student : public FakeCausalModel {
   using FakeCausalModel::FakeCausalModel;
   TrainingBatch prepare_batch(const Batch& raw, LatentsSource source) override {
     ++num_prepared;
-    const auto given = raw.others.find("first_frame_latent");
-    if (given != raw.others.end()) first_frame_BCTHW = given->second;
     TrainingBatch batch = FakeCausalModel::prepare_batch(raw, source);
     add_conditions(batch);
     return batch;
@@ -44,7 +42,6 @@ class Student : public FakeCausalModel {
   const std::filesystem::path& pipeline_folder() const override { return folder; }
   std::filesystem::path folder = "fake";
   int num_prepared = 0;
-  at::Tensor first_frame_BCTHW;
 };
 
 /// Notes what it is asked.
@@ -342,25 +339,6 @@ TEST_F(StreamingLongTuning, DrawsTheNumberOfNewFramesWhereTheOverlapIsOpen) {
     counts.insert(num_new);
   }
   EXPECT_THAT(counts, ElementsAre(1, 2, 3));
-}
-
-TEST_F(StreamingLongTuning, PadsTheFirstFrameToTheLengthOfTheData) {
-  const auto method = make(make_config());
-  auto& student = model<Student>(*method, "student");
-  for (const int64_t index : {1, 2}) {  // both kinds of stages
-    Batch batch = make_batch(index);
-    batch.others["first_frame_latent"] = at::ones({1, 2, 1, 2, 2});
-    method->single_train_step(batch, {index});
-    EXPECT_EQ(student.first_frame_BCTHW.sizes(), at::IntArrayRef({1, 2, kNumFrames, 2, 2}));
-    EXPECT_TRUE(at::equal(student.first_frame_BCTHW.narrow(2, 0, 1), at::ones({1, 2, 1, 2, 2})));
-    EXPECT_EQ(student.first_frame_BCTHW.narrow(2, 1, 5).abs().sum().item<double>(), 0.0);
-    method->single_train_step(batch, {1});  // ends the running clip
-  }
-  Batch whole = make_batch(9);
-  const at::Tensor given = at::ones({1, 2, kNumFrames, 2, 2});
-  whole.others["first_frame_latent"] = given;
-  method->single_train_step(whole, {1});
-  EXPECT_TRUE(student.first_frame_BCTHW.is_same(given));
 }
 
 TEST_F(StreamingLongTuning, TheUnguidedTeacherHasOneConditioning) {

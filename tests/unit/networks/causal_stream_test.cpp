@@ -117,8 +117,9 @@ class CausalStream : public testing::TestWithParam<StreamCase> {
   WanTransformerInputs clip_;
 };
 
-TEST_P(CausalStream, ActionsBeforeTheWindowsAreNotNeeded) {
-  if (!GetParam().steered) GTEST_SKIP() << "not steered";
+class SteeredStream : public CausalStream {};
+
+TEST_P(SteeredStream, ActionsBeforeTheWindowsAreNotNeeded) {
   at::NoGradGuard no_grad;
   const ActionConfig action = *GetParam().config().action;
   KeyValueCache whole = cache();
@@ -321,6 +322,11 @@ INSTANTIATE_TEST_SUITE_P(
         steered_case("SteeredSinkAndBlocks", attention(3, 5, 1)),
         steered_case("SteeredRecomputed", attention(2, 5, 2), Checkpointing::kFull)),
     [](const auto& parameter) { return parameter.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(Cases, SteeredStream,
+                         testing::Values(steered_case("Steered", attention(1)),
+                                         steered_case("SinkAndBlocks", attention(3, 5, 1))),
+                         [](const auto& parameter) { return parameter.param.name; });
 
 /// A network and a clip for what needs no parameters.
 class CausalCache : public testing::Test {

@@ -15,7 +15,6 @@ namespace {
 constexpr const char* kPurpose = "streaming_long";
 constexpr const char* kSequenceState = "sequence.";
 constexpr const char* kCacheState = "cache.";
-constexpr const char* kFirstFrameLatent = "first_frame_latent";
 
 void throw_first(const std::vector<DistillStageFault>& faults) {
   if (faults.empty()) return;
@@ -55,16 +54,8 @@ void StreamingLongTuningMethod::on_train_start() {
                   config_.streaming_anchor_inject_k);
 }
 
-TrainingBatch StreamingLongTuningMethod::prepare_clips(const Batch& raw) {
-  const auto found = raw.others.find(kFirstFrameLatent);
-  const int64_t num_frames = context().num_latent_frames;
-  if (found == raw.others.end() || found->second.size(2) >= num_frames)
-    return student().prepare_batch(raw, LatentsSource::kZeros);
-  Batch padded = raw;
-  at::Tensor& latent_BCTHW = padded.others[kFirstFrameLatent];
-  latent_BCTHW =
-      at::constant_pad_nd(latent_BCTHW, {0, 0, 0, 0, 0, num_frames - latent_BCTHW.size(2)});
-  return student().prepare_batch(padded, LatentsSource::kZeros);
+TrainingBatch StreamingLongTuningMethod::prepare_clips(const Batch& raw, int64_t num_frames) {
+  return frames_of(student().prepare_batch(raw, LatentsSource::kZeros), 0, num_frames);
 }
 
 StepOutput StreamingLongTuningMethod::single_train_step(const Batch& raw, const StepIndex& index) {
@@ -76,7 +67,7 @@ StepOutput StreamingLongTuningMethod::single_train_step(const Batch& raw, const 
     output = train_on_window(index);
   } else {
     sequence_.reset();
-    output = train_on(frames_of(prepare_clips(raw), 0, selected.num_frames), index);
+    output = train_on(prepare_clips(raw, selected.num_frames), index);
     output.metrics.emplace_back("active_num_latent_t", static_cast<double>(selected.num_frames));
   }
   output.metrics.emplace_back("distill_stage_index", static_cast<double>(stage_index));
@@ -101,8 +92,7 @@ void StreamingLongTuningMethod::continue_sequence(const Batch& raw, int64_t stag
   if (sequence_ && sequence_->stage == stage && !sequence_->is_complete()) return;
   causal_student().clear_caches(kCacheTag);
   const int64_t num_frames = stages_[static_cast<size_t>(stage)].num_frames;
-  sequence_ =
-      StreamingSequence{.stage = stage, .batch = frames_of(prepare_clips(raw), 0, num_frames)};
+  sequence_ = StreamingSequence{.stage = stage, .batch = prepare_clips(raw, num_frames)};
 }
 
 int64_t StreamingLongTuningMethod::draw_num_new_frames(const StepIndex& index) const {

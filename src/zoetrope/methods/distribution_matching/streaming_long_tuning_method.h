@@ -48,8 +48,8 @@ class StreamingLongTuningMethod : public SelfForcingMethod {
   };
 
   const DistillStage& stage() const { return stages_[static_cast<size_t>(sequence_->stage)]; }
-  /// Conditions as long as the longest stage, whatever the rows have.
-  TrainingBatch prepare_clips(const Batch& raw);
+  /// The first `num_frames` latent frames of clips without data.
+  TrainingBatch prepare_clips(const Batch& raw, int64_t num_frames);
   StepOutput train_on_window(const StepIndex& index);
   /// Begins new clips unless those of this stage are still running.
   void continue_sequence(const Batch& raw, int64_t stage);

@@ -1,24 +1,9 @@
 #include "zoetrope/methods/distribution_matching/streaming_sequence.h"
 
-#include <array>
-
 #include <ATen/ATen.h>
 
 namespace zoetrope {
 namespace {
-
-struct NamedCondition {
-  const char* name;
-  at::Tensor Conditioning::*member;
-};
-
-constexpr std::array kConditions = {
-    NamedCondition{"text_embedding", &Conditioning::text_embedding_BLD},
-    NamedCondition{"text_attention_mask", &Conditioning::text_attention_mask_BL},
-    NamedCondition{"image_embedding", &Conditioning::image_embedding_BLD},
-    NamedCondition{"image_latents", &Conditioning::image_latents_BTCHW},
-    NamedCondition{"keyboard", &Conditioning::keyboard_BFK},
-    NamedCondition{"mouse", &Conditioning::mouse_BF2}};
 
 void add_tensor(StateDict& state, const std::string& name, const at::Tensor& tensor) {
   if (tensor.defined()) state.tensors.emplace_back(name, copy_for_checkpoint(tensor));

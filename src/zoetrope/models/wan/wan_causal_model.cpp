@@ -95,9 +95,11 @@ StateDict WanCausalModel::cache_state(const std::string& cache_tag) const {
 void WanCausalModel::load_cache_state(const std::string& cache_tag, const StateDict& state,
                                       const Conditioning& conditioning) {
   const ParameterStore::Options& store = transformer().parameters().options();
+  const at::Tensor& tokens_BLE = transformer().config().has_text()
+                                     ? conditioning.text_embedding_BLD
+                                     : conditioning.image_embedding_BLD;
   cache(cache_tag).load_state_dict(
-      state, conditioning.text_embedding_BLD,
-      at::TensorOptions().device(store.device).dtype(store.compute_dtype));
+      state, tokens_BLE, at::TensorOptions().device(store.device).dtype(store.compute_dtype));
 }
 
 at::Tensor WanCausalModel::predict_noise_streaming(const at::Tensor& noisy_BTCHW,

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include "zoetrope/base/error.h"
+#include "zoetrope/networks/first_frame.h"
 #include "zoetrope/tensor/named_tensors.h"
 
 namespace zoetrope {
@@ -44,7 +45,6 @@ at::Tensor read_image_latents(const WanTransformerConfig& network, const Batch& 
                               int64_t num_frames) {
   const at::Tensor& stored_BCTHW = required_column(raw, "first_frame_latent", 4);
   const int64_t num_channels = network.in_channels - network.out_channels;
-  const int64_t num_mask_channels = num_channels - network.out_channels;
   const bool with_mask = stored_BCTHW.size(1) == num_channels;
   if (!with_mask && stored_BCTHW.size(1) != network.out_channels) {
     fail<DataError>("{}: 'first_frame_latent' must have {} channels, or {} with a mask, but is {}",
@@ -52,15 +52,10 @@ at::Tensor read_image_latents(const WanTransformerConfig& network, const Batch& 
                     format_shape(stored_BCTHW[0].sizes()));
   }
   const int64_t num_stored = std::min(stored_BCTHW.size(2), num_frames);
-  at::Tensor image_BTCHW =
+  const at::Tensor image_BTCHW =
       at::constant_pad_nd(stored_BCTHW.narrow(2, 0, num_stored).transpose(1, 2),
                           {0, 0, 0, 0, 0, 0, 0, num_frames - num_stored});
-  if (with_mask) return image_BTCHW;
-  std::vector<int64_t> mask_shape = image_BTCHW.sizes().vec();
-  mask_shape[2] = num_mask_channels;
-  const at::Tensor mask_BTCHW = at::zeros(mask_shape);
-  mask_BTCHW.select(1, 0).fill_(1);
-  return at::cat({mask_BTCHW, image_BTCHW}, 2);
+  return with_mask ? image_BTCHW : with_first_frame_mask(image_BTCHW);
 }
 
 /// [B, F, width]

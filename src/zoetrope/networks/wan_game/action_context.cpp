@@ -88,6 +88,10 @@ std::shared_ptr<const ActionContext> make_action_context(const ActionConfig& con
         needed_rows(actions.keyboard_BFK, rows, options);
   }
   context->rotary = frame_rotation(config, frames.positions, options.device());
+  if (config.enable_keyboard) {
+    context->token_rotary = {context->rotary.cos.repeat_interleave(frames.tokens_per_frame, 0),
+                             context->rotary.sin.repeat_interleave(frames.tokens_per_frame, 0)};
+  }
   if (regions == nullptr) return context;
   for (const AttentionRegion& region : *regions) {
     AttentionRegion by_frames{region.queries, {}};

@@ -35,6 +35,7 @@ struct ActionContext {
   at::Tensor keyboard_BRK;            ///< the rows that windows hold, or undefined
   at::Tensor keyboard_window_rows;    ///< int64 [T * window rows]: places in keyboard_BRK
   RotaryTables rotary;                ///< of the frames
+  RotaryTables token_rotary;          ///< of the tokens, by their frame; only with a keyboard
   AttentionRegions mouse_regions;     ///< frames by frames; empty where all see all
   AttentionRegions keyboard_regions;  ///< tokens by frames; empty where all see all
 };

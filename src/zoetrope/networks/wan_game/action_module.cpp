@@ -62,11 +62,9 @@ class ActionPass {
         apply_rotary(head_norm("key_attn_k_norm", kv[0], parameters_.keyboard_norm_k), rotary());
     const at::Tensor projected = observe(
         "mouse_attn_q", linear(parameters_.keyboard_q, hidden_BND.to(windows_BTE.scalar_type())));
-    const int64_t tokens_per_frame = hidden_BND.size(1) / context_.num_frames;
-    const RotaryTables token_rotary = {rotary().cos.repeat_interleave(tokens_per_frame, 0),
-                                       rotary().sin.repeat_interleave(tokens_per_frame, 0)};
-    const at::Tensor q = apply_rotary(
-        head_norm("key_attn_q_norm", projected, parameters_.keyboard_norm_q), token_rotary);
+    const at::Tensor q =
+        apply_rotary(head_norm("key_attn_q_norm", projected, parameters_.keyboard_norm_q),
+                     context_.token_rotary);
     return observe("proj_keyboard",
                    linear(parameters_.keyboard_projection, attend_to_keyboard(q, k, heads(kv[1]))));
   }

@@ -60,8 +60,9 @@ class KeyValueCache {
   /// Copies of the frames and of the text's keys and values, so that a restored cache gives the
   /// same bits also where weights have changed since; empty when nothing is held.
   StateDict state_dict() const;
-  /// Holds what `state` says, `options` as begin_pass gets them. `text_BLE` is the text that comes
-  /// with the next passes, the one that the state was made with. Throws CheckpointError when the
+  /// Holds what `state` says, `options` as begin_pass gets them. `text_BLE` is the text (of a
+  /// game network, the image tokens) that comes with the next passes, the one that the state was
+  /// made with. Throws CheckpointError when the
   /// state is of another network or window.
   void load_state_dict(const StateDict& state, const at::Tensor& text_BLE,
                        const at::TensorOptions& options);
