@@ -1,0 +1,21 @@
+// Groups over Gloo, which connects the processes of a run through sockets on CPUs.
+#pragma once
+
+#include <chrono>
+#include <memory>
+
+#include <c10/util/intrusive_ptr.h>
+
+#include "zoetrope/distributed/mesh.h"
+
+namespace c10d {
+class Store;
+}
+
+namespace zoetrope {
+
+/// Makes groups whose ranks meet in `store`. A collective that waits longer than `timeout` fails.
+GroupFactory gloo_groups(const c10::intrusive_ptr<c10d::Store>& store,
+                         std::chrono::milliseconds timeout);
+
+}  // namespace zoetrope

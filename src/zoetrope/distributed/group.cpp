@@ -1,0 +1,172 @@
+#include "zoetrope/distributed/group.h"
+
+#include <ATen/ATen.h>
+#include <fmt/ranges.h>
+#include <torch/csrc/distributed/c10d/Backend.hpp>
+
+#include "zoetrope/base/error.h"
+
+namespace zoetrope {
+namespace {
+
+int64_t round_up(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+void check_flat(const at::Tensor& tensor, const char* operation) {
+  TORCH_CHECK(tensor.dim() == 1 && tensor.is_contiguous(), operation,
+              ": tensors must be flat and contiguous, but got ", tensor.sizes());
+}
+
+}  // namespace
+
+struct PendingCollective::State {
+  std::string what;
+  c10::intrusive_ptr<c10d::Work> work;
+  std::vector<at::Tensor> kept;
+  std::function<void()> finish;
+};
+
+void PendingCollective::wait() {
+  if (!state_) return;
+  const std::shared_ptr<State> state = std::move(state_);
+  try {
+    state->work->wait();
+  } catch (const std::exception& error) {
+    fail<DistributedError>("{}: must end on every rank, but failed: {}", state->what, error.what());
+  }
+  if (state->finish) state->finish();
+}
+
+std::shared_ptr<Group> Group::alone(std::string name) {
+  return std::make_shared<Group>(std::move(name), c10::intrusive_ptr<c10d::Backend>(),
+                                 std::vector<int64_t>{0}, 0);
+}
+
+Group::Group(std::string name, c10::intrusive_ptr<c10d::Backend> backend,
+             std::vector<int64_t> ranks, int64_t index)
+    : name_(std::move(name)),
+      backend_(std::move(backend)),
+      ranks_(std::move(ranks)),
+      index_(index) {
+  TORCH_CHECK(backend_.defined() || ranks_.size() == 1, "group ", name_,
+              ": several ranks must have a backend");
+}
+
+Group::~Group() = default;
+
+PendingCollective Group::pending(const char* operation, int64_t num_bytes,
+                                 const c10::intrusive_ptr<c10d::Work>& work,
+                                 std::vector<at::Tensor> kept, std::function<void()> finish) {
+  ++traffic_.num_calls;
+  traffic_.num_bytes += num_bytes;
+  PendingCollective pending;
+  pending.state_ = std::make_shared<PendingCollective::State>();
+  pending.state_->what = fmt::format("{} in group '{}' of ranks {}, rank {}", operation, name_,
+                                     fmt::join(ranks_, ","), ranks_[static_cast<size_t>(index_)]);
+  pending.state_->work = work;
+  pending.state_->kept = std::move(kept);
+  pending.state_->finish = std::move(finish);
+  return pending;
+}
+
+PendingCollective Group::all_gather(const at::Tensor& input, const at::Tensor& output) {
+  check_flat(input, "all_gather");
+  check_flat(output, "all_gather");
+  TORCH_CHECK(output.numel() == size() * input.numel(), "all_gather: output must hold ", size(),
+              " inputs of ", input.numel(), ", but holds ", output.numel());
+  if (!backend_) {
+    if (!input.is_alias_of(output)) output.copy_(input);
+    return {};
+  }
+  at::Tensor to = output.detach();
+  at::Tensor from = input.detach();
+  const auto num_bytes = static_cast<int64_t>(input.nbytes()) * (size() - 1);
+  return pending("all_gather", num_bytes, backend_->all_gather_single(to, from), {to, from});
+}
+
+PendingCollective Group::all_to_all(const at::Tensor& input, const at::Tensor& output) {
+  check_flat(input, "all_to_all");
+  check_flat(output, "all_to_all");
+  TORCH_CHECK(input.numel() == output.numel() && input.numel() % size() == 0,
+              "all_to_all: input and output must be of one size that ", size(),
+              " divides, but are of ", input.numel(), " and ", output.numel());
+  if (!backend_) {
+    output.copy_(input);
+    return {};
+  }
+  at::Tensor to = output.detach();
+  at::Tensor from = input.detach();
+  std::vector<int64_t> equal;
+  const auto num_bytes = static_cast<int64_t>(input.nbytes()) / size() * (size() - 1);
+  return pending("all_to_all", num_bytes, backend_->all_to_all_single(to, from, equal, equal),
+                 {to, from});
+}
+
+PendingCollective Group::reduce_scatter_sum(const at::Tensor& input, const at::Tensor& output) {
+  TORCH_CHECK(output.scalar_type() == at::kFloat && input.numel() == size() * output.numel(),
+              "reduce_scatter_sum: output must be fp32 and a part in ", size(), " of ",
+              input.numel(), ", but is ", output.scalar_type(), " of ", output.numel());
+  if (!backend_) {
+    output.copy_(input);
+    return {};
+  }
+  const at::Tensor received = at::empty_like(input);
+  PendingCollective exchange = all_to_all(input, received);
+  exchange.state_->finish = [received, output, ranks = size()] {
+    output.copy_(pairwise_sum(received.to(at::kFloat).view({ranks, -1})));
+  };
+  return exchange;
+}
+
+PendingCollective Group::all_reduce_sum(const at::Tensor& values) {
+  check_flat(values, "all_reduce_sum");
+  if (!backend_) return {};
+  const int64_t padded = round_up(values.numel(), size());
+  const at::Tensor input =
+      padded == values.numel() ? values : at::constant_pad_nd(values, {0, padded - values.numel()});
+  const at::Tensor part = at::empty({padded / size()}, values.options());
+  reduce_scatter_sum(input, part).wait();
+  const at::Tensor sums = padded == values.numel() ? values : at::empty_like(input);
+  PendingCollective gathered = all_gather(part, sums);
+  if (!sums.is_same(values)) {
+    gathered.state_->finish = [sums, values] { values.copy_(sums.narrow(0, 0, values.numel())); };
+  }
+  return gathered;
+}
+
+void Group::broadcast(const at::Tensor& values, int64_t source) {
+  if (!backend_) return;
+  std::vector<at::Tensor> tensors{values.detach()};
+  c10d::BroadcastOptions options;
+  options.rootRank = source;
+  const auto num_bytes = index_ == source ? static_cast<int64_t>(values.nbytes()) : 0;
+  pending("broadcast", num_bytes, backend_->broadcast(tensors, options), tensors).wait();
+}
+
+std::vector<std::vector<double>> Group::all_gather_numbers(const std::vector<double>& numbers) {
+  const auto count = static_cast<int64_t>(numbers.size());
+  const at::Tensor all = at::empty({size() * count}, at::kDouble);
+  if (count > 0) all_gather(at::tensor(numbers, at::kDouble), all).wait();
+  std::vector<std::vector<double>> gathered;
+  for (int64_t rank = 0; rank < size(); ++rank) {
+    const double* begin = all.const_data_ptr<double>() + rank * count;
+    gathered.emplace_back(begin, begin + count);
+  }
+  return gathered;
+}
+
+void Group::barrier() {
+  if (!backend_) return;
+  pending("barrier", 0, backend_->barrier(), {}).wait();
+}
+
+at::Tensor pairwise_sum(const at::Tensor& parts) {
+  const int64_t count = parts.size(0);
+  for (int64_t stride = 1; stride < count; stride *= 2) {
+    for (int64_t i = 0; i + stride < count; i += 2 * stride) parts[i].add_(parts[i + stride]);
+  }
+  return parts[0];
+}
+
+}  // namespace zoetrope
