@@ -11,6 +11,12 @@
 namespace zoetrope {
 
 void run_ranks(const MeshSizes& sizes, const std::function<void(const Mesh&)>& body) {
+  run_ranks(sizes, [&](const Mesh& mesh, const std::shared_ptr<MessageBoard>&) { body(mesh); });
+}
+
+void run_ranks(const MeshSizes& sizes,
+               const std::function<void(const Mesh&, const std::shared_ptr<MessageBoard>&)>& body) {
+  constexpr auto kTimeout = std::chrono::seconds(60);
   const auto store = c10::make_intrusive<c10d::HashStore>();
   std::vector<std::exception_ptr> errors(static_cast<size_t>(sizes.num_ranks()));
   std::vector<std::thread> threads;
@@ -18,7 +24,8 @@ void run_ranks(const MeshSizes& sizes, const std::function<void(const Mesh&)>& b
     threads.emplace_back([&, rank] {
       at::set_num_threads(1);
       try {
-        body(make_mesh(sizes, rank, gloo_groups(store, std::chrono::seconds(60))));
+        body(make_mesh(sizes, rank, gloo_groups(store, kTimeout)),
+             std::make_shared<MessageBoard>(store, rank, sizes.num_ranks(), kTimeout));
       } catch (...) {
         errors[static_cast<size_t>(rank)] = std::current_exception();
       }

@@ -39,8 +39,8 @@ StateDict EmaCallback::state_dict() const {
   StateDict state;
   state.scalars.emplace_back(kStarted, average_.has_value());
   if (!average_) return state;
-  for (auto& [name, tensor] : average_->state_dict())
-    state.tensors.emplace_back(kPrefix + name, tensor);
+  state.shards = average_->shards();
+  for (TensorShard& shard : state.shards) shard.name.insert(0, kPrefix);
   return state;
 }
 
@@ -51,20 +51,7 @@ void EmaCallback::load_state_dict(const StateDict& state, RunState& run) {
       });
   // Before the first averaged step the reference stores a copy of the initial weights, which the
   // average replaces when it starts.
-  if (!started) return;
-  NamedTensors averages;
-  for (const auto& [name, tensor] : state.tensors) {
-    if (name.starts_with(kPrefix)) averages.emplace_back(name.substr(kPrefix.size()), tensor);
-  }
-  begin(run);
-  try {
-    average_->load_state_dict(averages);
-  } catch (const CheckpointError&) {
-    std::throw_with_nested(
-        CheckpointError("callbacks.ema: the stored average does not fit; a run of FastVideo on "
-                        "several ranks stores "
-                        "only one rank's part of it, and can be resumed without callbacks.ema"));
-  }
+  if (started) begin(run);
 }
 
 }  // namespace zoetrope

@@ -13,6 +13,7 @@
 #include "zoetrope/base/file.h"
 #include "zoetrope/base/log.h"
 #include "zoetrope/base/staging_folder.h"
+#include "zoetrope/checkpoint/dcp/dcp_file_index.h"
 #include "zoetrope/checkpoint/dcp/file_checksum.h"
 
 namespace zoetrope {
@@ -55,6 +56,16 @@ bool fits_in_memory(uint64_t num_bytes) {
 void give_way_to_training() {
   constexpr int kNice = 5;
   setpriority(PRIO_PROCESS, 0, kNice);
+}
+
+const std::string kFailed = "failed: ";
+
+/// What another rank has posted. Throws when it has failed.
+std::string result_of(const std::string& message) {
+  if (message.starts_with(kFailed))
+    fail<CheckpointError>("another rank could not write its part: {}",
+                          message.substr(kFailed.size()));
+  return message;
 }
 
 }  // namespace
@@ -124,7 +135,7 @@ void CheckpointWriter::run(CheckpointContent content) {
         target.string(), last_error_);
   }
   release_live_tensors();
-  if (last_error_.empty()) prune();
+  if (last_error_.empty() && options_.board->rank() == 0) prune();
 }
 
 void CheckpointWriter::prune() const {
@@ -156,19 +167,59 @@ void CheckpointWriter::copy_to_host(CheckpointContent& content) {
   release_live_tensors();
 }
 
+std::string CheckpointWriter::board_key(const char* what, int64_t rank) const {
+  return fmt::format("checkpoint/{}/{}/{}", num_saves_, what, rank);
+}
+
 void CheckpointWriter::write(const CheckpointContent& content) {
+  ++num_saves_;
+  MessageBoard& board = *options_.board;
+  try {
+    if (board.rank() == 0) {
+      write_first_rank(content);
+    } else {
+      write_other_rank(content);
+    }
+  } catch (const std::exception& error) {
+    // The others wait for one of these.
+    const std::string failure = kFailed + describe_error_chain(error);
+    if (board.rank() == 0) {
+      board.post(board_key("folder"), failure);
+      board.post(board_key("result"), failure);
+    } else {
+      board.post(board_key("file", board.rank()), failure);
+    }
+    throw;
+  }
+}
+
+void CheckpointWriter::write_first_rank(const CheckpointContent& content) {
+  MessageBoard& board = *options_.board;
   StagingFolder partial(checkpoint_folder(options_.output_dir, content.step).path);
-  fs::create_directories(partial.path() / "dcp");
-  constexpr int64_t kRank = 0;
-  const DcpFileIndex index = write_dcp_file(partial.path() / "dcp", kRank, content.items);
-  write_dcp_metadata(partial.path() / "dcp", {index});
+  const fs::path dcp = partial.path() / "dcp";
+  fs::create_directories(dcp);
+  board.post(board_key("folder"), dcp.string());
+  std::vector<DcpFileIndex> files = {write_dcp_file(dcp, 0, content.items)};
+  for (int64_t rank = 1; rank < board.num_ranks(); ++rank)
+    files.push_back(read_file_index(result_of(board.read(board_key("file", rank)))));
+  write_dcp_metadata(dcp, files);
   write_file_atomically(partial.path() / "metadata.json", content.metadata);
-  write_complete_marker(partial.path(),
-                        {{"dcp/" + index.file, index.checksum},
-                         {"dcp/.metadata", file_checksum(partial.path() / "dcp" / ".metadata")},
-                         {"metadata.json", file_checksum(partial.path() / "metadata.json")}});
-  sync_to_disk(partial.path() / "dcp");
+  FileChecksums checksums;
+  for (const DcpFileIndex& file : files) checksums.emplace_back("dcp/" + file.file, file.checksum);
+  checksums.emplace_back("dcp/.metadata", file_checksum(dcp / ".metadata"));
+  checksums.emplace_back("metadata.json", file_checksum(partial.path() / "metadata.json"));
+  write_complete_marker(partial.path(), checksums);
+  sync_to_disk(dcp);
   partial.put_in_place();
+  board.post(board_key("result"), "");
+}
+
+void CheckpointWriter::write_other_rank(const CheckpointContent& content) {
+  MessageBoard& board = *options_.board;
+  const fs::path dcp = result_of(board.read(board_key("folder")));
+  board.post(board_key("file", board.rank()),
+             write_file_index(write_dcp_file(dcp, board.rank(), content.items)));
+  result_of(board.read(board_key("result")));
 }
 
 }  // namespace zoetrope

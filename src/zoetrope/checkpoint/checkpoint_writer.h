@@ -1,12 +1,13 @@
 // Writes checkpoints beside the training: live tensors are copied to kept host memory by a thread
 // while the next step's forward and backward pass runs, and written from there. A checkpoint
-// appears under its name only when all of it is on disk; an interrupted or failed write leaves the
-// older ones as they were. Knows no model. Source: docs/decisions/0005-checkpoints.md.
+// appears under its name only when all ranks' parts of it are on disk; an interrupted or failed
+// write leaves the older ones as they were. Knows no model. Source: docs/decisions/0005-checkpoints.md.
 #pragma once
 
 #include <condition_variable>
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -15,14 +16,15 @@
 
 #include "zoetrope/checkpoint/checkpoint_folder.h"
 #include "zoetrope/checkpoint/dcp/dcp_writer.h"
+#include "zoetrope/distributed/message_board.h"
 
 namespace zoetrope {
 
-/// Everything that one checkpoint holds.
+/// Everything that one rank gives to a checkpoint.
 struct CheckpointContent {
   int64_t step = 0;
   std::vector<DcpItem> items;  ///< tensors on any device, views of the live state
-  std::string metadata;        ///< the text of metadata.json
+  std::string metadata;        ///< the text of metadata.json, from rank 0
 };
 
 class CheckpointWriter {
@@ -30,6 +32,8 @@ class CheckpointWriter {
   struct Options {
     std::filesystem::path output_dir;
     int64_t total_limit = 0;  ///< how many of the newest checkpoints stay; 0: all
+    /// How the ranks that write one checkpoint together learn of each other's files.
+    std::shared_ptr<MessageBoard> board = std::make_shared<MessageBoard>();
   };
 
   explicit CheckpointWriter(Options options);
@@ -38,7 +42,7 @@ class CheckpointWriter {
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
 
-  /// Starts to write a checkpoint and returns at once; when the one before is still being written,
+  /// Starts to write a checkpoint, which all ranks must do, and returns at once; when the one before is still being written,
   /// waits for that first. The tensors must stay as they are until wait_for_copy() has returned. A
   /// failure (such as a full disk) is told on the console and by last_error(); nothing is thrown,
   /// since training can go on and try again at the next checkpoint.
@@ -59,6 +63,9 @@ class CheckpointWriter {
   void run(CheckpointContent content);
   void copy_to_host(CheckpointContent& content);
   void write(const CheckpointContent& content);
+  void write_first_rank(const CheckpointContent& content);
+  void write_other_rank(const CheckpointContent& content);
+  std::string board_key(const char* what, int64_t rank = 0) const;
   void prune() const;
   void release_live_tensors();
   void join();
@@ -72,6 +79,7 @@ class CheckpointWriter {
   std::optional<int64_t> last_saved_step_;
   std::string last_error_;
   double waited_sec_ = 0.0;
+  int64_t num_saves_ = 0;  ///< names the messages of one checkpoint
 };
 
 }  // namespace zoetrope

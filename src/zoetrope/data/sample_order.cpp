@@ -65,8 +65,11 @@ const std::vector<int64_t>& SampleOrder::permutation(int64_t epoch) {
 
 std::vector<SampleSlot> SampleOrder::batch_at(int64_t start) {
   std::vector<SampleSlot> slots;
+  const bool keyed = options_.kind == SampleOrderKind::kKeyed;
   for (int64_t item = 0; item < options_.batch_size; ++item) {
-    const int64_t index = start + options_.group_index + item * options_.num_groups;
+    const int64_t place = keyed ? options_.group_index * options_.batch_size + item
+                                : options_.group_index + item * options_.num_groups;
+    const int64_t index = start + place;
     const int64_t epoch = index / samples_per_epoch_;
     const int64_t row = permutation(epoch)[static_cast<size_t>(index % samples_per_epoch_)];
     slots.push_back({row, epoch, index});

@@ -14,9 +14,10 @@ namespace zoetrope {
 
 enum class SampleOrderKind {
   kKeyed,      ///< a new permutation of all rows for each epoch, drawn from (seed, epoch); epochs
-               ///< follow without a gap
-  kFastVideo,  ///< one permutation for the whole run; rows that do not fill a global batch are left
-               ///< out (drop_last)
+               ///< follow without a gap. Groups take batches one after the other, so that a batch
+               ///< is the same whatever their number
+  kFastVideo,  ///< one permutation for the whole run, whose rows the groups take in turn; rows that
+               ///< do not fill a global batch are left out (drop_last)
 };
 
 struct SampleOrderOptions {

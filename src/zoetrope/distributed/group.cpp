@@ -122,17 +122,20 @@ PendingCollective Group::reduce_scatter_sum(const at::Tensor& input, const at::T
 PendingCollective Group::all_reduce_sum(const at::Tensor& values) {
   check_flat(values, "all_reduce_sum");
   if (!backend_) return {};
-  const int64_t padded = round_up(values.numel(), size());
-  const at::Tensor input =
-      padded == values.numel() ? values : at::constant_pad_nd(values, {0, padded - values.numel()});
-  const at::Tensor part = at::empty({padded / size()}, values.options());
-  reduce_scatter_sum(input, part).wait();
-  const at::Tensor sums = padded == values.numel() ? values : at::empty_like(input);
-  PendingCollective gathered = all_gather(part, sums);
-  if (!sums.is_same(values)) {
-    gathered.state_->finish = [sums, values] { values.copy_(sums.narrow(0, 0, values.numel())); };
-  }
-  return gathered;
+  const int64_t padding = round_up(values.numel(), size()) - values.numel();
+  const at::Tensor input = padding == 0 ? values : at::constant_pad_nd(values, {0, padding});
+  const at::Tensor part =
+      at::empty({input.numel() / size()}, values.options().dtype(at::kFloat));
+  const bool in_place = padding == 0 && values.scalar_type() == at::kFloat;
+  const at::Tensor sums = in_place ? values : at::empty({input.numel()}, part.options());
+  PendingCollective reduction = reduce_scatter_sum(input, part);
+  reduction.state_->finish = [this, sum_part = std::move(reduction.state_->finish), part, sums,
+                              values] {
+    sum_part();
+    all_gather(part, sums).wait();
+    if (!sums.is_same(values)) values.copy_(sums.narrow(0, 0, values.numel()));
+  };
+  return reduction;
 }
 
 void Group::broadcast(const at::Tensor& values, int64_t source) {

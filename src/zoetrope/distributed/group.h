@@ -67,7 +67,8 @@ class Group {
   /// number of ranks that a sum of micro-batches is spread over. `input` [S * n] fp32 or bf16,
   /// `output` fp32, both flat and contiguous.
   PendingCollective reduce_scatter_sum(const at::Tensor& input, const at::Tensor& output);
-  /// values [n] = sum over ranks, in the order of reduce_scatter_sum. fp32, flat, contiguous.
+  /// values [n] = sum over ranks, in the order of reduce_scatter_sum. fp32 or bf16, flat,
+  /// contiguous.
   PendingCollective all_reduce_sum(const at::Tensor& values);
   /// output part j = what rank j had as input part `index`; both [S * n], flat, contiguous.
   PendingCollective all_to_all(const at::Tensor& input, const at::Tensor& output);

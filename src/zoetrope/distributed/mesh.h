@@ -44,6 +44,8 @@ struct Mesh {
   std::shared_ptr<Group> world = Group::alone("world");
   std::shared_ptr<Group> replicate = Group::alone("replicate");
   std::shared_ptr<Group> shard = Group::alone("shard");
+  /// replicate x shard: all ranks whose gradients of one parameter are summed.
+  std::shared_ptr<Group> data = Group::alone("data");
   std::shared_ptr<Group> sequence = Group::alone("sequence");
   std::shared_ptr<Group> tensor = Group::alone("tensor");
 };

@@ -12,7 +12,6 @@
 namespace zoetrope::kernels {
 namespace {
 
-constexpr int64_t kBlock = 1 << 14;           // elements of one partial sum of squares
 constexpr int64_t kGrain = int64_t{1} << 17;  // elements below which one thread is faster
 
 struct NoShadow {};
@@ -58,20 +57,18 @@ double sum_of_squares_of(const T* values, int64_t begin, int64_t end) {
 }
 
 template <class T>
-double sum_of_squares_in_blocks(const at::Tensor& flat) {
+std::vector<double> sums_of_squares_of_blocks(const at::Tensor& flat) {
   const T* values = data<T>(flat);
   const int64_t num_elements = flat.numel();
-  const int64_t num_blocks = (num_elements + kBlock - 1) / kBlock;
+  const int64_t num_blocks = (num_elements + kSumBlock - 1) / kSumBlock;
   std::vector<double> sums(static_cast<size_t>(num_blocks));
-  at::parallel_for(0, num_blocks, kGrain / kBlock, [&](int64_t first, int64_t last) {
+  at::parallel_for(0, num_blocks, kGrain / kSumBlock, [&](int64_t first, int64_t last) {
     for (int64_t block = first; block < last; ++block) {
       sums[static_cast<size_t>(block)] =
-          sum_of_squares_of(values, block * kBlock, std::min(num_elements, (block + 1) * kBlock));
+          sum_of_squares_of(values, block * kSumBlock, std::min(num_elements, (block + 1) * kSumBlock));
     }
   });
-  double total = 0;
-  for (const double sum : sums) total += sum;
-  return total;
+  return sums;
 }
 
 }  // namespace
@@ -90,9 +87,9 @@ void adamw_update(const AdamWBuffers& buffers, const AdamWScalars& scalars) {
   });
 }
 
-double sum_of_squares(const at::Tensor& flat) {
-  return flat.scalar_type() == at::kBFloat16 ? sum_of_squares_in_blocks<Bf16>(flat)
-                                             : sum_of_squares_in_blocks<float>(flat);
+std::vector<double> sums_of_squares(const at::Tensor& flat) {
+  return flat.scalar_type() == at::kBFloat16 ? sums_of_squares_of_blocks<Bf16>(flat)
+                                             : sums_of_squares_of_blocks<float>(flat);
 }
 
 void moving_average_update(const at::Tensor& average, const at::Tensor& current, double decay) {

@@ -3,6 +3,8 @@
 // devices. Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019).
 #pragma once
 
+#include <vector>
+
 #include <ATen/core/Tensor.h>
 
 namespace zoetrope::kernels {
@@ -31,9 +33,12 @@ struct AdamWBuffers {
 /// + eps).
 void adamw_update(const AdamWBuffers& buffers, const AdamWScalars& scalars);
 
-/// CPU only. Sum of squares of a contiguous fp32 or bf16 buffer, accumulated in double over short
-/// blocks; the same bits for any number of threads.
-double sum_of_squares(const at::Tensor& flat);
+/// Elements of one partial sum of squares.
+inline constexpr int64_t kSumBlock = int64_t{1} << 14;
+
+/// CPU only. Sums of squares of a contiguous fp32 or bf16 buffer, accumulated in double, one for
+/// every kSumBlock elements; the same bits for any number of threads.
+std::vector<double> sums_of_squares(const at::Tensor& flat);
 
 /// CPU only. average = decay * average + (1 - decay) * current; contiguous fp32.
 void moving_average_update(const at::Tensor& average, const at::Tensor& current, double decay);

@@ -80,9 +80,9 @@ struct StepIndex {
   int64_t round = 0;       ///< micro-batch within the step
   int64_t num_rounds = 1;  ///< gradient accumulation
 
-  /// Unique over the run and the same on every rank: names the draws that belong to a micro-batch
-  /// and not to a sample.
-  int64_t micro_step() const { return (step - 1) * num_rounds + round; }
+  /// Names the draws that decide which passes a micro-batch runs: the same for all micro-batches of
+  /// a step, since ranks must run the same passes and share them in any number.
+  int64_t decision() const { return step - 1; }
 };
 
 /// What one micro-batch gave. Tensors are scalars on the device; nothing is copied to the host
@@ -117,11 +117,11 @@ class TrainingMethod {
   virtual void backward(const StepOutput& output, int64_t num_accumulation_rounds);
   /// Called when the optimizers of `step` have stepped.
   virtual void on_optimizer_step_end(int64_t /*step*/) {}
-  /// Frozen roles that the method itself averages, with their fp32 weights: role and parameters.
-  /// Checkpoints hold them like trained roles.
-  virtual std::vector<std::pair<std::string, NamedTensors>> averaged_roles() const { return {}; }
-  /// Takes the weights of one of averaged_roles().
-  virtual void load_averaged_role(const std::string& /*role*/, const NamedTensors& /*weights*/) {}
+  /// Frozen roles that the method itself averages, with what is kept here of their fp32 weights:
+  /// views of the live state. Checkpoints hold them like trained roles.
+  virtual std::vector<std::pair<std::string, TensorShards>> averaged_roles() const { return {}; }
+  /// Called when a checkpoint was read into averaged_roles().
+  virtual void on_averaged_roles_restored() {}
   /// What a resumed run needs, beside weights and optimizers, to go on as if it had not stopped.
   /// Asked for between two steps; tensors that the next step changes are copies.
   virtual StateDict state_dict() const { return {}; }

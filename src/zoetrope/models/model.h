@@ -13,6 +13,8 @@
 #include "zoetrope/data/batch.h"
 #include "zoetrope/diffusion/flow_match_schedule.h"
 #include "zoetrope/diffusion/timestep_sampling.h"
+#include "zoetrope/distributed/mesh.h"
+#include "zoetrope/distributed/sharded_parameters.h"
 #include "zoetrope/models/training_batch.h"
 #include "zoetrope/tensor/parameter_store.h"
 #include "zoetrope/tensor/random_source.h"
@@ -32,7 +34,17 @@ struct ModelContext {
   std::optional<int64_t> local_attn_size;             ///< pipeline.dit_config.*, causal models
   std::optional<int64_t> sink_size;
   RandomSource* random = nullptr;  ///< borrowed; outlives the models
+  std::shared_ptr<const Mesh> mesh = std::make_shared<Mesh>();  ///< the ranks of the run
+  ShardingOptions sharding;
+  /// Of the parameters that are gathered for use, shared by the models.
+  std::shared_ptr<MemoryPool> memory_pool = std::make_shared<MemoryPool>();
 };
+
+/// How a network keeps its parameters on this rank of the run.
+ParameterStore::Options parameter_options(const ModelContext& context, bool trainable);
+/// Connects a store, made with parameter_options() or whole on every rank, with the run's other
+/// ranks; nothing for a run of one rank that need not be deterministic.
+void connect_parameters(ParameterStore& parameters, const ModelContext& context);
 
 /// Where prepare_batch takes its latents from: the data, or zeros of the configured size (data-free
 /// methods).
@@ -45,6 +57,8 @@ class ModelBase {
   virtual bool trainable() const = 0;
   /// What training changes: the network's parameters, or those of its adapters.
   virtual ParameterStore& parameters() = 0;
+  /// All stores that predict_noise() uses, frozen ones included.
+  virtual std::vector<ParameterStore*> parameter_stores() { return {&parameters()}; }
   /// The pipeline folder that the weights came from.
   virtual const std::filesystem::path& pipeline_folder() const = 0;
   /// The same as the config names it: a folder or a Hugging Face name.

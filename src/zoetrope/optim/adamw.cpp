@@ -65,51 +65,19 @@ void AdamW::step(double learning_rate, double gradient_scale) {
   }
 }
 
-NamedTensors AdamW::state_dict() const {
-  NamedTensors state;
-  for (size_t i = 0; i < moments_.size(); ++i) {
-    for (const Parameter& parameter : parameters_.groups()[i].parameters) {
-      const auto view = [&](const at::Tensor& flat) {
-        return flat.narrow(0, parameter.offset, parameter.value.numel())
-            .view(parameter.value.sizes());
-      };
-      state.emplace_back(parameter.name + ".exp_avg", view(moments_[i].exp_avg));
-      state.emplace_back(parameter.name + ".exp_avg_sq", view(moments_[i].exp_avg_sq));
+TensorShards AdamW::moments() const {
+  TensorShards shards;
+  const auto add = [&](const char* suffix, at::Tensor Moments::*moment) {
+    std::vector<at::Tensor> flat;
+    for (const Moments& group : moments_) flat.push_back(group.*moment);
+    for (TensorShard& shard : parameters_.shards_of(flat)) {
+      shard.name += suffix;
+      shards.push_back(std::move(shard));
     }
-  }
-  state.emplace_back("step", at::scalar_tensor(num_steps_, at::kLong));
-  return state;
-}
-
-void AdamW::load_state_dict(const NamedTensors& state) {
-  at::NoGradGuard no_grad;
-  std::map<std::string, at::Tensor> wanted;
-  for (const auto& [name, tensor] : state_dict()) wanted.emplace(name, tensor);
-  std::vector<std::string> faults;
-  for (const auto& [name, tensor] : state) {
-    const auto found = wanted.find(name);
-    if (found == wanted.end()) {
-      faults.push_back(fmt::format("'{}' is unexpected", name));
-    } else if (found->second.sizes() != tensor.sizes()) {
-      faults.push_back(fmt::format("'{}' must have shape {}, but has {}", name,
-                                   format_shape(found->second.sizes()),
-                                   format_shape(tensor.sizes())));
-    }
-  }
-  for (const auto& [name, tensor] : wanted) {
-    const auto given = std::find_if(state.begin(), state.end(), [&name = name](const auto& entry) {
-      return entry.first == name;
-    });
-    if (given == state.end()) faults.push_back(fmt::format("'{}' is missing", name));
-  }
-  if (!faults.empty()) fail<CheckpointError>("AdamW state: {}", fmt::join(faults, "; "));
-  for (const auto& [name, tensor] : state) {
-    if (name == "step") {
-      num_steps_ = tensor.item<int64_t>();
-    } else {
-      wanted.at(name).copy_(tensor);
-    }
-  }
+  };
+  add(".exp_avg", &Moments::exp_avg);
+  add(".exp_avg_sq", &Moments::exp_avg_sq);
+  return shards;
 }
 
 }  // namespace zoetrope

@@ -29,12 +29,12 @@ class AdamW {
   /// Updates so far.
   int64_t num_steps() const { return num_steps_; }
 
-  /// `<parameter>.exp_avg` and `<parameter>.exp_avg_sq` (fp32 views of the live state) and `step`
-  /// (int64 scalar).
-  NamedTensors state_dict() const;
-  /// Copies a state_dict of the same parameters. Throws CheckpointError that lists missing,
-  /// unexpected and misshapen tensors.
-  void load_state_dict(const NamedTensors& state);
+  /// Goes on as after `num_steps` updates.
+  void set_num_steps(int64_t num_steps) { num_steps_ = num_steps; }
+
+  /// `<parameter>.exp_avg` and `<parameter>.exp_avg_sq`: what is kept here of them, fp32 views of
+  /// the live state.
+  TensorShards moments() const;
 
  private:
   struct Moments {

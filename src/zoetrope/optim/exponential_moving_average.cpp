@@ -41,32 +41,4 @@ void ExponentialMovingAverage::swap() {
   parameters_.refresh_values();
 }
 
-NamedTensors ExponentialMovingAverage::tensors() const {
-  NamedTensors tensors;
-  for (size_t i = 0; i < averages_.size(); ++i) {
-    for (const Parameter& parameter : parameters_.groups()[i].parameters) {
-      tensors.emplace_back(parameter.name, averages_[i]
-                                               .narrow(0, parameter.offset, parameter.value.numel())
-                                               .view(parameter.value.sizes()));
-    }
-  }
-  return tensors;
-}
-
-void ExponentialMovingAverage::load_state_dict(const NamedTensors& state) {
-  at::NoGradGuard no_grad;
-  for (const auto& [name, target] : tensors()) {
-    const auto given = std::find_if(state.begin(), state.end(), [&name = name](const auto& entry) {
-      return entry.first == name;
-    });
-    if (given == state.end())
-      fail<CheckpointError>("moving average: must hold '{}', but it is missing", name);
-    if (given->second.sizes() != target.sizes()) {
-      fail<CheckpointError>("moving average: '{}' must have shape {}, but has {}", name,
-                            format_shape(target.sizes()), format_shape(given->second.sizes()));
-    }
-    target.copy_(given->second);
-  }
-}
-
 }  // namespace zoetrope

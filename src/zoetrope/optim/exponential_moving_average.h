@@ -21,13 +21,10 @@ class ExponentialMovingAverage {
   /// network is used, once after. Every bit returns.
   void swap();
 
-  /// The average by parameter name: fp32 views.
-  NamedTensors tensors() const;
-  /// What tensors() gives.
-  NamedTensors state_dict() const { return tensors(); }
-  /// Copies a state_dict of the same parameters. Throws CheckpointError when a tensor is missing or
-  /// misshapen.
-  void load_state_dict(const NamedTensors& state);
+  /// What is kept here of the average: fp32 views.
+  TensorShards shards() const { return parameters_.shards_of(averages_); }
+  /// The whole average by parameter name, as ParameterStore::tensors().
+  NamedTensors tensors() const { return parameters_.tensors_of(averages_); }
 
  private:
   ParameterStore& parameters_;

@@ -11,14 +11,11 @@
 
 namespace zoetrope {
 
-/// Sum of squares of each group's gradients: fp64 [num_groups] on the parameters' device, without
-/// waiting for the device. Non-finite gradients give a non-finite sum.
-at::Tensor gradient_square_sums(const ParameterStore& parameters);
-
-/// The norm of all gradients; one value is copied from the device. Non-finite when a gradient is.
+/// The norm of all gradients, those on other ranks included (which must all call this); the sums are
+/// copied from the device. The same bits for any number of shards. Non-finite when a gradient is.
 double global_gradient_norm(const ParameterStore& parameters);
 
-/// The norm of each group (`blocks.0`, ..., `root`), in order.
+/// The norm of each group (`blocks.0`, ..., `root`), in order; otherwise as global_gradient_norm.
 std::vector<std::pair<std::string, double>> module_gradient_norms(const ParameterStore& parameters);
 
 /// min(1, max_norm / (norm + 1e-6)), the factor for AdamW::step.

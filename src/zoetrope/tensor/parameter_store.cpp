@@ -1,5 +1,7 @@
 #include "zoetrope/tensor/parameter_store.h"
 
+#include <algorithm>
+
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
@@ -9,6 +11,8 @@ namespace zoetrope {
 namespace {
 
 constexpr int64_t kAlignmentElements = 32;  // 64 bytes of bf16, 128 of fp32
+// Of a shard, so that sums over its blocks (optim/gradient_norm) are those of the whole buffer.
+constexpr int64_t kShardElements = int64_t{1} << 14;
 
 int64_t num_elements_of(const TensorSpec& spec) {
   int64_t product = 1;
@@ -16,8 +20,15 @@ int64_t num_elements_of(const TensorSpec& spec) {
   return product;
 }
 
-int64_t align(int64_t num_elements) {
-  return (num_elements + kAlignmentElements - 1) / kAlignmentElements * kAlignmentElements;
+int64_t align(int64_t num_elements, int64_t multiple = kAlignmentElements) {
+  return (num_elements + multiple - 1) / multiple * multiple;
+}
+
+/// Gives a tensor's memory back; it keeps its shape.
+void free_memory(const at::Tensor& tensor) {
+  c10::StorageImpl* storage = tensor.storage().unsafeGetStorageImpl();
+  storage->set_data_ptr_noswap(c10::DataPtr(nullptr, tensor.device()));
+  storage->set_nbytes(0);
 }
 
 }  // namespace
@@ -33,15 +44,22 @@ void ParameterStore::allocate(const ParameterGroupSpec& spec) {
   group.name = spec.name;
   for (const TensorSpec& parameter : spec.parameters)
     group.num_elements += align(num_elements_of(parameter));
+  if (options_.num_shards > 1)
+    group.num_elements = align(group.num_elements, kShardElements * options_.num_shards);
+  const int64_t kept = group.num_elements / options_.num_shards;
   const auto options = at::TensorOptions().device(options_.device);
-  const bool shared = options_.compute_dtype == at::kFloat;
-  group.flat_value = at::zeros({group.num_elements}, options.dtype(options_.compute_dtype));
-  if (shared) {
+  group.flat_value = at::zeros({kept}, options.dtype(options_.compute_dtype));
+  if (options_.compute_dtype == at::kFloat) {
     group.flat_master = group.flat_value;
   } else if (options_.trainable) {
-    group.flat_master = at::zeros({group.num_elements}, options.dtype(at::kFloat));
+    group.flat_master = at::zeros({kept}, options.dtype(at::kFloat));
   }
-  if (options_.trainable) group.flat_gradient = at::zeros_like(group.flat_value);
+  if (options_.trainable) {
+    group.flat_gradient =
+        at::zeros({kept}, options.dtype(options_.separates_gradients() ? at::kFloat
+                                                                       : options_.compute_dtype));
+  }
+  allocate_whole(group);
   int64_t offset = 0;
   for (const TensorSpec& parameter_spec : spec.parameters) {
     const int64_t num_elements = num_elements_of(parameter_spec);
@@ -49,8 +67,8 @@ void ParameterStore::allocate(const ParameterGroupSpec& spec) {
       return flat.defined() ? flat.narrow(0, offset, num_elements).view(parameter_spec.shape)
                             : at::Tensor();
     };
-    Parameter parameter{parameter_spec.name, offset, view(group.flat_master),
-                        view(group.flat_value).detach(), view(group.flat_gradient)};
+    Parameter parameter{parameter_spec.name, offset, view(group.whole_value).detach(),
+                        view(group.whole_gradient)};
     if (options_.trainable) {
       parameter.value.set_requires_grad(true);
       parameter.value.mutable_grad() = parameter.gradient;
@@ -62,7 +80,18 @@ void ParameterStore::allocate(const ParameterGroupSpec& spec) {
     group.parameters.push_back(std::move(parameter));
     offset += align(num_elements);
   }
+  if (options_.num_shards > 1) free_memory(group.whole_value);
+  if (options_.trainable && options_.separates_gradients()) free_memory(group.whole_gradient);
   groups_.push_back(std::move(group));
+}
+
+void ParameterStore::allocate_whole(ParameterGroup& group) const {
+  const at::TensorOptions whole = group.flat_value.options();
+  group.whole_value =
+      options_.num_shards > 1 ? at::empty({group.num_elements}, whole) : group.flat_value;
+  if (!options_.trainable) return;
+  group.whole_gradient =
+      options_.separates_gradients() ? at::empty({group.num_elements}, whole) : group.flat_gradient;
 }
 
 const Parameter& ParameterStore::at(const std::string& name) const {
@@ -94,18 +123,58 @@ void ParameterStore::load(const NamedTensors& tensors) {
       fail<CheckpointError>("parameter '{}' must have shape {}, but got {}", name,
                             format_shape(parameter.value.sizes()), format_shape(tensor.sizes()));
     }
-    parameter.value.detach().copy_(tensor);
-    if (parameter.master.defined() && !parameter.master.is_alias_of(parameter.value))
-      parameter.master.copy_(tensor);
+    const ParameterGroup& group = groups_[index_.at(name).first];
+    const int64_t kept = group.flat_value.numel();
+    const int64_t first = options_.shard_index * kept;
+    const int64_t begin = std::max(parameter.offset, first);
+    const int64_t end = std::min(parameter.offset + tensor.numel(), first + kept);
+    if (begin >= end) continue;
+    const at::Tensor part = tensor.flatten().narrow(0, begin - parameter.offset, end - begin);
+    group.flat_value.narrow(0, begin - first, end - begin).copy_(part);
+    if (group.flat_master.defined() && !group.flat_master.is_same(group.flat_value))
+      group.flat_master.narrow(0, begin - first, end - begin).copy_(part);
   }
 }
 
+std::vector<at::Tensor> ParameterStore::kept_buffers() const {
+  std::vector<at::Tensor> buffers;
+  for (const ParameterGroup& group : groups_)
+    buffers.push_back(group.flat_master.defined() ? group.flat_master : group.flat_value);
+  return buffers;
+}
+
+TensorShards ParameterStore::shards() const {
+  return shards_of(kept_buffers());
+}
+
+TensorShards ParameterStore::shards_of(const std::vector<at::Tensor>& flat_buffers) const {
+  TensorShards shards;
+  for (size_t i = 0; i < groups_.size(); ++i) {
+    const int64_t kept = flat_buffers[i].numel();
+    const int64_t first = options_.shard_index * kept;
+    for (const Parameter& parameter : groups_[i].parameters) {
+      const int64_t begin = std::max(parameter.offset, first);
+      const int64_t end = std::min(parameter.offset + parameter.value.numel(), first + kept);
+      if (begin >= end) continue;
+      shards.push_back({parameter.name, parameter.value.sizes().vec(), begin - parameter.offset,
+                        flat_buffers[i].narrow(0, begin - first, end - begin)});
+    }
+  }
+  return shards;
+}
+
 NamedTensors ParameterStore::tensors() const {
+  return tensors_of(kept_buffers());
+}
+
+NamedTensors ParameterStore::tensors_of(const std::vector<at::Tensor>& flat_buffers) const {
   NamedTensors tensors;
-  for (const ParameterGroup& group : groups_) {
-    for (const Parameter& parameter : group.parameters) {
-      tensors.emplace_back(
-          parameter.name, parameter.master.defined() ? parameter.master : parameter.value.detach());
+  for (size_t i = 0; i < groups_.size(); ++i) {
+    const at::Tensor whole = residency_->gather_flat(flat_buffers[i]);
+    for (const Parameter& parameter : groups_[i].parameters) {
+      tensors.emplace_back(parameter.name,
+                           whole.narrow(0, parameter.offset, parameter.value.numel())
+                               .view(parameter.value.sizes()));
     }
   }
   return tensors;
@@ -113,7 +182,7 @@ NamedTensors ParameterStore::tensors() const {
 
 void ParameterStore::refresh_values() {
   for (ParameterGroup& group : groups_) {
-    if (group.flat_master.defined() && !group.flat_master.is_alias_of(group.flat_value)) {
+    if (group.flat_master.defined() && !group.flat_master.is_same(group.flat_value)) {
       group.flat_value.copy_(group.flat_master);
     }
   }
@@ -123,7 +192,7 @@ void ParameterStore::zero_gradients() {
   for (ParameterGroup& group : groups_) {
     if (!group.flat_gradient.defined()) continue;
     group.flat_gradient.zero_();
-    group.gradient_is_zero = true;
+    if (!options_.separates_gradients()) group.gradient_is_zero = true;
   }
 }
 

@@ -1,15 +1,19 @@
 // The parameters of one network in flat buffers, one group per transformer block: fp32 masters, the
 // values that the forward pass reads (the masters themselves, or bf16 shadows), and gradients.
 // Norms, AdamW, EMA, zeroing, sharding and checkpoints are then linear passes over a few buffers.
-// Knows no network and no optimizer.
+// Of a store that is spread over ranks, each rank keeps one equal part of every group's buffers,
+// and the whole is there only while the ParameterResidency says so. Knows no network, no optimizer
+// and no other rank.
 #pragma once
 
-#include <functional>
+#include <memory>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "zoetrope/tensor/named_tensors.h"
+#include "zoetrope/tensor/parameter_residency.h"
+#include "zoetrope/tensor/tensor_shard.h"
 
 namespace zoetrope {
 
@@ -20,24 +24,28 @@ struct ParameterGroupSpec {
   std::vector<TensorSpec> parameters;
 };
 
-/// One parameter: views into its group's buffers.
+/// One parameter: views into its group's whole buffers.
 struct Parameter {
-  std::string name;    ///< the tensor's name in the Diffusers file
-  int64_t offset = 0;  ///< first element in the group's flat buffers
-  at::Tensor master;   ///< fp32; undefined for a frozen network that computes in another type
-  at::Tensor
-      value;  ///< compute type, an autograd leaf; the same memory as `master` when that is fp32
+  std::string name;     ///< the tensor's name in the Diffusers file
+  int64_t offset = 0;   ///< first element in the group's whole buffers
+  at::Tensor value;     ///< compute type, an autograd leaf; the masters' memory when that is fp32
+                        ///< and nothing is spread over ranks
   at::Tensor gradient;  ///< compute type, also `value.grad()`; undefined when frozen
 };
 
 struct ParameterGroup {
   std::string name;
-  int64_t num_elements = 0;  ///< of the flat buffers, padding included
-  at::Tensor flat_master;    ///< fp32 [num_elements]; undefined as in Parameter
-  at::Tensor flat_value;
-  at::Tensor flat_gradient;
+  int64_t num_elements = 0;  ///< of the whole buffers, padding included
+  // This rank's part, which optimizers, averages and checkpoints work on.
+  at::Tensor flat_master;    ///< fp32; undefined for a frozen network that computes in another type
+  at::Tensor flat_value;     ///< compute type; the same memory as flat_master when that is fp32
+  at::Tensor flat_gradient;  ///< undefined when frozen
+  // The whole [num_elements], which the network works on: the same memory, or without memory until
+  // it is gathered.
+  at::Tensor whole_value;
+  at::Tensor whole_gradient;
   bool gradient_is_zero =
-      true;  ///< since zero_gradients(); whoever adds to the gradients clears it
+      true;  ///< whole_gradient, since it was zeroed; whoever adds to it clears this
   std::vector<Parameter> parameters;
 };
 
@@ -47,13 +55,25 @@ class ParameterStore {
     at::Device device = at::kCPU;
     at::ScalarType compute_dtype = at::kFloat;
     bool trainable = true;
+    /// Parts that every group is split into, and which of them is kept here.
+    int64_t num_shards = 1;
+    int64_t shard_index = 0;
+    /// Gradients of a micro-batch have a buffer of their own (whole_gradient) and are added to
+    /// flat_gradient, which is fp32, by the ParameterResidency. Always so with several shards.
+    bool separate_gradients = false;
+
+    bool separates_gradients() const { return separate_gradients || num_shards > 1; }
   };
 
   /// Allocates the buffers (zeroed). Each parameter starts at a multiple of 64 bytes of every
-  /// buffer.
+  /// whole buffer. With several shards a residency must be set before the values are used.
   ParameterStore(const std::vector<ParameterGroupSpec>& specs, Options options);
 
   const Options& options() const { return options_; }
+  ParameterResidency& residency() const { return *residency_; }
+  void set_residency(std::unique_ptr<ParameterResidency> residency) {
+    residency_ = std::move(residency);
+  }
   bool trainable() const { return options_.trainable; }
   std::vector<ParameterGroup>& groups() { return groups_; }
   const std::vector<ParameterGroup>& groups() const { return groups_; }
@@ -66,19 +86,29 @@ class ParameterStore {
 
   /// Name and shape of every parameter, in the order of the groups.
   std::vector<TensorSpec> specs() const;
-  /// Copies `tensors` (any type, any device; names and shapes as in specs()) into masters and
-  /// values.
+  /// Copies `tensors` (any type, any device; names and shapes as in specs()), or what of them is
+  /// kept here, into masters and values.
   void load(const NamedTensors& tensors);
-  /// The masters (or the values of a frozen network), as views, in the order of the groups.
+  /// What is kept here of the masters (or of the values of a frozen network), as views.
+  TensorShards shards() const;
+  /// The same of other buffers, one for each group with the shape of flat_master.
+  TensorShards shards_of(const std::vector<at::Tensor>& flat_buffers) const;
+  /// The whole masters (or values of a frozen network) in the order of the groups: views, or copies
+  /// on the CPU when they are spread over ranks, all of which must then call this.
   NamedTensors tensors() const;
+  /// The same of other buffers, one for each group.
+  NamedTensors tensors_of(const std::vector<at::Tensor>& flat_buffers) const;
   /// Copies the masters into the bf16 values; nothing to do when they share memory.
   void refresh_values();
   void zero_gradients();
 
  private:
   void allocate(const ParameterGroupSpec& spec);
+  void allocate_whole(ParameterGroup& group) const;
+  std::vector<at::Tensor> kept_buffers() const;
 
   Options options_;
+  std::unique_ptr<ParameterResidency> residency_ = std::make_unique<AlwaysResident>();
   std::vector<ParameterGroup> groups_;
   std::unordered_map<std::string, std::pair<size_t, size_t>> index_;
 };

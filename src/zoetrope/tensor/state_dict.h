@@ -10,6 +10,7 @@
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/tensor/named_tensors.h"
+#include "zoetrope/tensor/tensor_shard.h"
 
 namespace zoetrope {
 
@@ -17,9 +18,12 @@ using StateScalar = std::variant<bool, int64_t, double, std::string>;
 
 struct StateDict {
   NamedTensors tensors;  ///< views of the live state; a name may have dots (`student_ema.proj_out`)
+  /// What is spread over ranks, as views of the live state. A checkpoint is read into the shards of
+  /// the state_dict that follows a load_state_dict of the rest.
+  TensorShards shards;
   std::vector<std::pair<std::string, StateScalar>> scalars;
 
-  bool empty() const { return tensors.empty() && scalars.empty(); }
+  bool empty() const { return tensors.empty() && shards.empty() && scalars.empty(); }
 
   /// Adds all of `part`, its names behind `prefix`.
   void add(const std::string& prefix, const StateDict& part);

@@ -18,7 +18,8 @@ TimestepDensityOptions timestep_density(const ModelTrainingConfig& config) {
   return options;
 }
 
-ModelContext model_context(const RunConfig& config, RandomSource& random) {
+ModelContext model_context(const RunConfig& config, RandomSource& random,
+                           const std::shared_ptr<const Mesh>& mesh) {
   const TrainingConfig& training = config.training;
   ModelContext context;
   context.device = resolve_device(training.distributed.device);
@@ -32,6 +33,9 @@ ModelContext model_context(const RunConfig& config, RandomSource& random) {
   context.local_attn_size = config.pipeline.dit_config.local_attn_size;
   context.sink_size = config.pipeline.dit_config.sink_size;
   context.random = &random;
+  context.mesh = mesh;
+  context.sharding.deterministic = training.distributed.deterministic;
+  context.sharding.reduce_dtype = parse_dtype(training.distributed.reduce_dtype).value();
   return context;
 }
 
@@ -44,8 +48,9 @@ double flow_shift(const RunConfig& config, const std::filesystem::path& pipeline
 
 std::unique_ptr<TrainingMethod> build_method(const RunConfig& config,
                                              const ComponentRegistries& registries,
-                                             RandomSource& random) {
-  const ModelContext context = model_context(config, random);
+                                             RandomSource& random,
+                                             const std::shared_ptr<const Mesh>& mesh) {
+  const ModelContext context = model_context(config, random, mesh);
   MethodContext method_context;
   for (const auto& [role, component] : config.models) {
     try {
@@ -81,7 +86,7 @@ NamedCallbacks build_callbacks(const RunConfig& config, const ComponentRegistrie
   return callbacks;
 }
 
-TrainingData build_data(const RunConfig& config, TrainingMethod& method) {
+TrainingData build_data(const RunConfig& config, TrainingMethod& method, const Mesh& mesh) {
   const DataConfig& data = config.training.data;
   TrainingData built;
   built.dataset = std::make_unique<ParquetDataset>(data.data_path.sources,
@@ -90,6 +95,8 @@ TrainingData build_data(const RunConfig& config, TrainingMethod& method) {
   order.kind = data.sampler == "fastvideo" ? SampleOrderKind::kFastVideo : SampleOrderKind::kKeyed;
   order.seed = data.seed;
   order.batch_size = data.train_batch_size;
+  order.num_groups = mesh.sizes.num_data_groups();
+  order.group_index = mesh.place.data_group;
   LoaderOptions options;
   options.num_workers = data.dataloader_num_workers;
   options.text_dropout_rate = data.training_cfg_rate;

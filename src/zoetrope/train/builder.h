@@ -13,7 +13,9 @@ namespace zoetrope {
 /// by models and method.
 std::unique_ptr<TrainingMethod> build_method(const RunConfig& config,
                                              const ComponentRegistries& registries,
-                                             RandomSource& random);
+                                             RandomSource& random,
+                                             const std::shared_ptr<const Mesh>& mesh =
+                                                 std::make_shared<Mesh>());
 
 NamedCallbacks build_callbacks(const RunConfig& config, const ComponentRegistries& registries,
                                TrainingMethod& method);
@@ -24,7 +26,8 @@ struct TrainingData {
   std::unique_ptr<DataLoader> loader;
 };
 
-/// The data of training.data, with the columns that the student needs.
-TrainingData build_data(const RunConfig& config, TrainingMethod& method);
+/// The data of training.data, with the columns that the student needs: this rank's share.
+TrainingData build_data(const RunConfig& config, TrainingMethod& method,
+                        const Mesh& mesh = {});
 
 }  // namespace zoetrope

@@ -50,20 +50,26 @@ void refuse_other_checkpoints(const std::filesystem::path& output_dir,
 
 }  // namespace
 
-RunCheckpoints::Options checkpoint_options(const RunConfig& config) {
-  return {config.training.checkpoint, config.raw, write_run_config(config),
-          config.training.data.train_batch_size * config.training.loop.gradient_accumulation_steps};
+RunCheckpoints::Options checkpoint_options(const RunConfig& config,
+                                           std::shared_ptr<const Mesh> mesh,
+                                           std::shared_ptr<MessageBoard> board) {
+  const int64_t samples_per_step = config.training.data.train_batch_size *
+                                   config.training.loop.gradient_accumulation_steps *
+                                   mesh->sizes.num_data_groups();
+  return {config.training.checkpoint, config.raw,      write_run_config(config),
+          samples_per_step,           std::move(mesh), std::move(board)};
 }
 
 RunCheckpoints::RunCheckpoints(Options options) : options_(std::move(options)) {
   const CheckpointConfig& config = options_.checkpoint;
   const std::string resume = config.resume_from_checkpoint.value_or("");
-  if (!resume.empty()) resume_from_ = resolve_resume(resume, config.output_dir);
+  if (!resume.empty()) resume_from_ = resolve_on_first_rank(resume);
   // A damaged newer one that `latest` passed over is written again.
   if (!is_latest(resume)) refuse_other_checkpoints(config.output_dir, resume_from_);
   if (config.training_state_checkpointing_steps > 0) {
     writer_ = std::make_unique<CheckpointWriter>(
-        CheckpointWriter::Options{config.output_dir, config.checkpoints_total_limit});
+        CheckpointWriter::Options{config.output_dir, config.checkpoints_total_limit,
+                                  options_.board});
   }
   if (!resume_from_) {
     if (!resume.empty())
@@ -74,11 +80,26 @@ RunCheckpoints::RunCheckpoints(Options options) : options_(std::move(options)) {
   compare_with_run(metadata, *resume_from_, options_);
 }
 
+std::optional<CheckpointFolder> RunCheckpoints::resolve_on_first_rank(
+    const std::string& resume) const {
+  // One rank reads and checks all of the checkpoint; the others take what it found.
+  constexpr const char* kKey = "checkpoint/resume";
+  MessageBoard& board = *options_.board;
+  if (board.rank() == 0) {
+    const auto found = resolve_resume(resume, options_.checkpoint.output_dir);
+    board.post(kKey, found ? fmt::format("{} {}", found->step, found->path.string()) : "");
+    return found;
+  }
+  const std::string found = board.read(kKey);
+  if (found.empty()) return std::nullopt;
+  return CheckpointFolder{found.substr(found.find(' ') + 1), std::stoll(found)};
+}
+
 void RunCheckpoints::resume(const Parts& parts) {
   const bool asked = !options_.checkpoint.resume_from_checkpoint.value_or("").empty();
   if (resume_from_) {
     const DcpFolder checkpoint(resume_from_->dcp());
-    restore_training_state(checkpoint, parts.run, parts.callbacks);
+    restore_training_state(checkpoint, parts.run, parts.callbacks, *options_.mesh);
     restore_loader(read_checkpoint_metadata(*resume_from_), parts.loader);
     parts.run.step = resume_from_->step;
     last_saved_step_ = parts.run.step;
@@ -127,7 +148,7 @@ double RunCheckpoints::waited_sec() const {
 }
 
 void RunCheckpoints::save(const Parts& parts) {
-  writer_->save({parts.run.step, training_state(parts.run.method, parts.callbacks),
+  writer_->save({parts.run.step, training_state(parts.run.method, parts.callbacks, *options_.mesh),
                  metadata(parts.run.step, parts.loader)});
   last_saved_step_ = parts.run.step;
 }

@@ -22,7 +22,9 @@ class RunCheckpoints {
     CheckpointConfig checkpoint;
     config::Node raw_config;       ///< the document after overrides
     config::Node resolved_config;  ///< with every default
-    int64_t samples_per_step = 1;  ///< of all micro-batches
+    int64_t samples_per_step = 1;  ///< of all micro-batches and ranks
+    std::shared_ptr<const Mesh> mesh = std::make_shared<Mesh>();
+    std::shared_ptr<MessageBoard> board = std::make_shared<MessageBoard>();
   };
 
   /// What a checkpoint is taken of, and restored into.
@@ -56,6 +58,7 @@ class RunCheckpoints {
   double waited_sec() const;
 
  private:
+  std::optional<CheckpointFolder> resolve_on_first_rank(const std::string& resume) const;
   void save(const Parts& parts);
   std::string metadata(int64_t step, const DataLoader& loader) const;
   void restore_loader(const nlohmann::json& metadata, DataLoader& loader) const;
@@ -67,6 +70,9 @@ class RunCheckpoints {
 };
 
 /// What RunCheckpoints needs of a run's config.
-RunCheckpoints::Options checkpoint_options(const RunConfig& config);
+RunCheckpoints::Options checkpoint_options(const RunConfig& config,
+                                           std::shared_ptr<const Mesh> mesh = std::make_shared<Mesh>(),
+                                           std::shared_ptr<MessageBoard> board =
+                                               std::make_shared<MessageBoard>());
 
 }  // namespace zoetrope

@@ -95,7 +95,9 @@ int run_training(const RunConfig& config, const ComponentRegistries& registries)
   const fs::path output_dir = config.training.checkpoint.output_dir;
   const FolderLock lock(output_dir);
 
-  RunCheckpoints checkpoints(checkpoint_options(config));
+  const auto mesh = std::make_shared<const Mesh>();
+  RunCheckpoints checkpoints(
+      checkpoint_options(config, mesh, std::make_shared<MessageBoard>()));
   const auto tracker = make_trackers(config.training.tracker,
                                      {.output_dir = output_dir,
                                       .max_train_steps = config.training.loop.max_train_steps,
@@ -104,14 +106,14 @@ int run_training(const RunConfig& config, const ComponentRegistries& registries)
                                       .resumed = checkpoints.resuming()});
   write_file_atomically(output_dir / "config.yaml", config::write_yaml(write_run_config(config)));
   KeyedRandomSource random(config.training.data.seed);
-  const auto method = build_method(config, registries, random);
-  const TrainingData data = build_data(config, *method);
+  const auto method = build_method(config, registries, random, mesh);
+  const TrainingData data = build_data(config, *method, *mesh);
   NamedCallbacks callbacks = build_callbacks(config, registries, *method);
   log_run(config, *method, data);
 
   Trainer trainer(
       {config.training.loop.max_train_steps, config.training.loop.gradient_accumulation_steps},
-      {*method, *data.loader, callbacks, *tracker, checkpoints});
+      {*method, *data.loader, callbacks, *tracker, checkpoints, mesh});
   trainer.run();
   tracker->finish();
   if (trainer.state().step < config.training.loop.max_train_steps) {

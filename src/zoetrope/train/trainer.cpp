@@ -19,31 +19,6 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-template <class Pairs, class Value>
-void add_to(Pairs& totals, const std::string& name, const Value& value) {
-  for (auto& [existing, total] : totals) {
-    if (existing == name) {
-      total = total + value;
-      return;
-    }
-  }
-  totals.emplace_back(name, value);
-}
-
-// One copy to the host for all losses of a step.
-std::vector<Metric> mean_losses(const std::vector<std::pair<std::string, at::Tensor>>& sums,
-                                int64_t num_rounds) {
-  std::vector<at::Tensor> scalars;
-  scalars.reserve(sums.size());
-  for (const auto& [name, sum] : sums) scalars.push_back(sum.to(at::kDouble));
-  const at::Tensor on_host = at::stack(scalars).div(num_rounds).to(at::kCPU);
-  std::vector<Metric> metrics;
-  for (size_t i = 0; i < sums.size(); ++i) {
-    metrics.push_back({sums[i].first, on_host.const_data_ptr<double>()[i]});
-  }
-  return metrics;
-}
-
 }  // namespace
 
 Trainer::Trainer(Options options, const Parts& parts)
@@ -52,18 +27,29 @@ Trainer::Trainer(Options options, const Parts& parts)
       loader_(parts.loader),
       callbacks_(parts.callbacks),
       checkpoints_(parts.checkpoints),
+      mesh_(parts.mesh),
       state_{parts.method, parts.tracker} {}
 
 void Trainer::run() {
   method_.on_train_start();
   method_.prepare_data(loader_.rows());
-  if (StopSignal::received() != 0) return;  // nothing was trained that could be saved
+  if (any_rank_stops()) return;  // nothing was trained that could be saved
   for (auto& [name, callback] : callbacks_) callback->on_train_start(state_);
   checkpoints_.resume({state_, callbacks_, loader_});
   for (auto& [name, callback] : callbacks_) callback->on_validation_begin(state_);
-  while (state_.step < options_.max_train_steps && StopSignal::received() == 0) train_step();
+  while (state_.step < options_.max_train_steps && !any_rank_stops()) train_step();
   checkpoints_.save_last({state_, callbacks_, loader_});
   for (auto& [name, callback] : callbacks_) callback->on_train_end(state_);
+}
+
+bool Trainer::any_rank_stops() const {
+  // All ranks must leave the loop behind the same step.
+  double received = 0;
+  for (const std::vector<double>& rank :
+       mesh_->world->all_gather_numbers({static_cast<double>(StopSignal::received())})) {
+    received += rank[0];
+  }
+  return received != 0;
 }
 
 void Trainer::train_step() {
@@ -72,19 +58,18 @@ void Trainer::train_step() {
   const StepTotals totals = run_micro_batches();
   const std::vector<RoleOptimizer*> optimizers = method_.optimizers(state_.step);
   std::vector<OptimizerUpdate> updates = measure_gradients(optimizers);
-  std::vector<Metric> metrics = mean_losses(totals.losses, options_.gradient_accumulation_steps);
-  check_finite(metrics, updates, totals);
+  const StepMetrics::Means means = totals.metrics.means(*mesh_);
+  check_finite(means.losses, updates, totals);
   for (auto& [name, callback] : callbacks_) callback->on_before_optimizer_step(state_, updates);
   checkpoints_.wait_for_copy();
+  std::vector<Metric> metrics = means.losses;
   for (OptimizerUpdate& update : updates) {
     metrics.push_back({"lr/" + update.optimizer->role(), update.optimizer->learning_rate()});
     update.optimizer->step(update.gradient_scale);
     update.optimizer->model().parameters().zero_gradients();
   }
   method_.on_optimizer_step_end(state_.step);
-  for (const auto& [name, sum] : totals.metrics) {
-    metrics.push_back({name, sum / static_cast<double>(options_.gradient_accumulation_steps)});
-  }
+  metrics.insert(metrics.end(), means.metrics.begin(), means.metrics.end());
   log_step(std::move(metrics), totals, seconds_since(start));
   for (auto& [name, callback] : callbacks_) callback->on_training_step_end(state_);
   checkpoints_.save_when_due({state_, callbacks_, loader_});
@@ -101,14 +86,26 @@ Trainer::StepTotals Trainer::run_micro_batches() {
     totals.num_samples += static_cast<int64_t>(batch.info.size());
     StepOutput output = method_.single_train_step(
         batch, {state_.step, round, options_.gradient_accumulation_steps});
-    method_.backward(output, options_.gradient_accumulation_steps);
-    for (const auto& [name, loss] : output.losses) add_to(totals.losses, name, loss);
-    for (const auto& [name, value] : output.metrics) add_to(totals.metrics, name, value);
+    backward(output, round + 1 == options_.gradient_accumulation_steps);
+    totals.metrics.add(output);
     totals.num_tokens += output.num_tokens;
     state_.losses = std::move(output.losses);
     state_.tensors = std::move(output.tensors);
   }
   return totals;
+}
+
+void Trainer::backward(const StepOutput& output, bool is_last) {
+  const auto for_each_store = [&](const auto& visit) {
+    for (const auto& [role, model] : method_.roles().all()) {
+      for (ParameterStore* store : model->parameter_stores()) visit(store->residency());
+    }
+  };
+  for_each_store([&](ParameterResidency& residency) { residency.begin_micro_batch(is_last); });
+  // The sum over micro-batches and ranks is the mean over the samples of the step.
+  method_.backward(output,
+                   options_.gradient_accumulation_steps * mesh_->sizes.num_data_groups());
+  for_each_store([](ParameterResidency& residency) { residency.finish_micro_batch(); });
 }
 
 std::vector<OptimizerUpdate> Trainer::measure_gradients(
@@ -146,8 +143,11 @@ void Trainer::log_step(std::vector<Metric> metrics, const StepTotals& totals, do
   if (checkpoints_.enabled())
     metrics.push_back({"checkpoint_wait_sec", checkpoints_.waited_sec() - checkpoint_waited_sec_});
   checkpoint_waited_sec_ = checkpoints_.waited_sec();
-  metrics.push_back({"samples_per_sec", static_cast<double>(totals.num_samples) / step_sec});
-  metrics.push_back({"tokens_per_sec", static_cast<double>(totals.num_tokens) / step_sec});
+  const auto per_sec = [&](int64_t count) {
+    return static_cast<double>(count * mesh_->sizes.num_data_groups()) / step_sec;
+  };
+  metrics.push_back({"samples_per_sec", per_sec(totals.num_samples)});
+  metrics.push_back({"tokens_per_sec", per_sec(totals.num_tokens)});
   state_.tracker.log(state_.step, metrics);
 }
 

@@ -13,6 +13,7 @@
 #include "zoetrope/methods/method.h"
 #include "zoetrope/tracking/tracker.h"
 #include "zoetrope/train/run_checkpoints.h"
+#include "zoetrope/train/step_metrics.h"
 
 namespace zoetrope {
 
@@ -30,13 +31,14 @@ class Trainer {
     NamedCallbacks& callbacks;
     Tracker& tracker;
     RunCheckpoints& checkpoints;
+    std::shared_ptr<const Mesh> mesh = std::make_shared<Mesh>();
   };
 
   /// Borrows everything; `callbacks` run in their order.
   Trainer(Options options, const Parts& parts);
 
   /// Goes on from the checkpoint that `checkpoints` found, if any, and runs to max_train_steps or,
-  /// when a StopSignal came, to the end of the step and a checkpoint of it. Throws TrainingError,
+  /// when a StopSignal came to any rank, to the end of the step and a checkpoint of it. Throws TrainingError,
   /// before the optimizer steps, when a loss or a gradient norm is not finite; the message names
   /// the step and its samples.
   void run();
@@ -44,10 +46,9 @@ class Trainer {
   const RunState& state() const { return state_; }
 
  private:
-  /// Sums of what the micro-batches of one step gave.
+  /// What the micro-batches of one step on this rank gave.
   struct StepTotals {
-    std::vector<std::pair<std::string, at::Tensor>> losses;
-    std::vector<std::pair<std::string, double>> metrics;
+    StepMetrics metrics;
     std::vector<std::string> sample_names;
     double data_wait_sec = 0.0;
     int64_t num_samples = 0;
@@ -60,13 +61,16 @@ class Trainer {
       const std::vector<RoleOptimizer*>& optimizers) const;
   void check_finite(const std::vector<Metric>& losses, const std::vector<OptimizerUpdate>& updates,
                     const StepTotals& totals) const;
+  void backward(const StepOutput& output, bool is_last);
   void log_step(std::vector<Metric> metrics, const StepTotals& totals, double step_sec);
+  bool any_rank_stops() const;
 
   Options options_;
   TrainingMethod& method_;
   DataLoader& loader_;
   NamedCallbacks& callbacks_;
   RunCheckpoints& checkpoints_;
+  std::shared_ptr<const Mesh> mesh_;
   double checkpoint_waited_sec_ = 0.0;  ///< up to the last logged step
   RunState state_;
 };

@@ -22,6 +22,8 @@ struct DistributedConfig {
   int64_t hsdp_replicate_dim = 1;
   std::optional<int64_t> hsdp_shard_dim;  ///< num_gpus when absent; set by resolve()
   std::string device = "auto";
+  bool deterministic = false;         ///< ours
+  std::string reduce_dtype = "fp32";  ///< ours
 
   /// Fills what follows from num_gpus.
   void resolve();

@@ -7,6 +7,7 @@
 #include <fmt/ranges.h>
 
 #include "zoetrope/base/error.h"
+#include "zoetrope/checkpoint/dcp/flat_range.h"
 #include "zoetrope/checkpoint/pickle/value.h"
 
 namespace zoetrope {
@@ -71,40 +72,79 @@ std::vector<std::pair<std::string, PickleValue>> schedule_state(const RoleOptimi
   };
 }
 
-/// The tensors of a trained role: weights, moments and the count of updates.
-std::vector<DcpItem> role_tensors(RoleOptimizer& optimizer) {
+/// A tensor, or this rank's part of one, of the state of a run.
+struct StateTensor {
+  DcpPath path;
+  TensorShard shard;
+};
+
+/// Weights and moments of a trained role.
+std::vector<StateTensor> role_shards(RoleOptimizer& optimizer) {
   const ModelBase& model = optimizer.model();
-  std::vector<DcpItem> items;
-  for (const auto& [name, tensor] : optimizer.model().parameters().tensors())
-    items.push_back(make_item(weight_path(optimizer.role(), model.checkpoint_name(name)), tensor));
-  for (const auto& [name, tensor] : optimizer.adamw().state_dict()) {
-    if (name == "step") continue;  // stored with each parameter, as torch does
-    items.push_back(make_item(optimizer_path(optimizer, moment_key(model, name)), tensor));
+  std::vector<StateTensor> tensors;
+  for (TensorShard& shard : optimizer.model().parameters().shards()) {
+    DcpPath path = weight_path(optimizer.role(), model.checkpoint_name(shard.name));
+    tensors.push_back({std::move(path), std::move(shard)});
   }
-  const at::Tensor num_updates =
-      at::scalar_tensor(static_cast<double>(optimizer.num_updates()), at::kFloat);
-  for (const TensorSpec& spec : optimizer.model().parameters().specs()) {
-    items.push_back(
-        make_item(optimizer_path(optimizer, moment_key(model, spec.name + ".step")), num_updates));
+  for (TensorShard& shard : optimizer.adamw().moments()) {
+    DcpPath path = optimizer_path(optimizer, moment_key(model, shard.name));
+    tensors.push_back({std::move(path), std::move(shard)});
   }
-  return items;
+  return tensors;
 }
 
 /// Weights that the method averages itself, as frozen roles of the student's shape.
-std::vector<DcpItem> averaged_role_tensors(TrainingMethod& method) {
-  std::vector<DcpItem> items;
-  for (const auto& [role, weights] : method.averaged_roles()) {
-    for (const auto& [name, tensor] : weights)
-      items.push_back(make_item(weight_path(role, method.student().checkpoint_name(name)), tensor));
+std::vector<StateTensor> averaged_role_shards(TrainingMethod& method) {
+  std::vector<StateTensor> tensors;
+  for (auto& [role, shards] : method.averaged_roles()) {
+    for (TensorShard& shard : shards) {
+      DcpPath path = weight_path(role, method.student().checkpoint_name(shard.name));
+      tensors.push_back({std::move(path), std::move(shard)});
+    }
   }
-  return items;
+  return tensors;
 }
 
+/// `student_ema.<parameter>` -> {`student_ema`, the parameter's name in checkpoints}.
+DcpPath callback_tensor_path(const ModelBase& student, const std::string& callback,
+                             const std::string& name) {
+  const size_t dot = name.find('.');
+  if (dot == std::string::npos) return {"callbacks", callback, name};
+  return {"callbacks", callback, name.substr(0, dot),
+          student.checkpoint_name(name.substr(dot + 1))};
+}
+
+std::vector<StateTensor> callback_shards(const ModelBase& student, const std::string& name,
+                                         const Callback& callback) {
+  std::vector<StateTensor> tensors;
+  for (TensorShard& shard : callback.state_dict().shards) {
+    DcpPath path = callback_tensor_path(student, name, shard.name);
+    tensors.push_back({std::move(path), std::move(shard)});
+  }
+  return tensors;
+}
+
+void add_items(const std::vector<StateTensor>& tensors, std::vector<DcpItem>& items) {
+  for (const StateTensor& tensor : tensors) {
+    for (DcpItem& item : items_of_shard(tensor.path, tensor.shard)) items.push_back(std::move(item));
+  }
+}
+
+void read_shards(const DcpFolder& checkpoint, const std::vector<StateTensor>& tensors) {
+  for (const auto& [path, shard] : tensors)
+    checkpoint.read_range(dcp_key(path), shard.shape, shard.begin, shard.values);
+}
+
+/// What torch stores with each parameter beside its tensors, and the schedule.
 void add_role_values(const RoleOptimizer& optimizer, ModelBase& model,
                      std::vector<DcpItem>& items) {
+  const at::Tensor num_updates =
+      at::scalar_tensor(static_cast<double>(optimizer.num_updates()), at::kFloat);
   const auto group = parameter_group(optimizer);
   for (const TensorSpec& spec : model.parameters().specs()) {
     const std::string parameter = model.checkpoint_name(spec.name);
+    items.push_back(
+        make_item(optimizer_path(optimizer, moment_key(model, spec.name + ".step")), num_updates));
     for (const auto& [key, value] : group) {
       items.push_back(make_item(
           optimizer_path(optimizer, fmt::format("param_groups.transformer.{}.{}", parameter, key)),
@@ -137,15 +177,6 @@ std::optional<StateScalar> from_pickle(const PickleValue& value) {
   return std::nullopt;
 }
 
-/// `student_ema.<parameter>` -> {`student_ema`, the parameter's name in checkpoints}.
-DcpPath callback_tensor_path(const ModelBase& student, const std::string& callback,
-                             const std::string& name) {
-  const size_t dot = name.find('.');
-  if (dot == std::string::npos) return {"callbacks", callback, name};
-  return {"callbacks", callback, name.substr(0, dot),
-          student.checkpoint_name(name.substr(dot + 1))};
-}
-
 void add_callback_items(const ModelBase& student, const std::string& name, const Callback& callback,
                         std::vector<DcpItem>& items) {
   const StateDict state = callback.state_dict();
@@ -155,19 +186,21 @@ void add_callback_items(const ModelBase& student, const std::string& name, const
     items.push_back(make_item({"callbacks", name, key}, to_pickle(value)));
 }
 
-/// The method's own state, which no checkpoint of FastVideo's has.
-constexpr const char* kMethod = "method";
-
-void add_method_items(const TrainingMethod& method, std::vector<DcpItem>& items) {
-  const StateDict state = method.state_dict();
-  for (const auto& [name, tensor] : state.tensors)
-    items.push_back(make_item({kMethod, name}, tensor));
-  for (const auto& [name, value] : state.scalars)
-    items.push_back(make_item({kMethod, name}, to_pickle(value)));
+/// The method's own state, which no checkpoint of FastVideo's has. Each rank has one of its own.
+std::string method_key(int64_t rank) {
+  return rank == 0 ? "method" : fmt::format("method_rank_{}", rank);
 }
 
-void restore_method(const DcpFolder& checkpoint, TrainingMethod& method) {
-  const std::string prefix = fmt::format("{}.", kMethod);
+void add_method_items(const TrainingMethod& method, const Mesh& mesh, std::vector<DcpItem>& items) {
+  const StateDict state = method.state_dict();
+  const std::string own = method_key(mesh.rank);
+  for (const auto& [name, tensor] : state.tensors) items.push_back(make_item({own, name}, tensor));
+  for (const auto& [name, value] : state.scalars)
+    items.push_back(make_item({own, name}, to_pickle(value)));
+}
+
+StateDict stored_method_state(const DcpFolder& checkpoint, int64_t rank) {
+  const std::string prefix = method_key(rank) + ".";
   StateDict state;
   for (const auto& [key, entry] : checkpoint.entries()) {
     if (!key.starts_with(prefix)) continue;
@@ -178,32 +211,46 @@ void restore_method(const DcpFolder& checkpoint, TrainingMethod& method) {
       state.scalars.emplace_back(name, *scalar);
     }
   }
+  return state;
+}
+
+void restore_method(const DcpFolder& checkpoint, TrainingMethod& method, const Mesh& mesh) {
+  const StateDict state = stored_method_state(checkpoint, mesh.rank);
+  const bool is_of_other_ranks =
+      state.empty() != stored_method_state(checkpoint, 0).empty() ||
+      !stored_method_state(checkpoint, mesh.sizes.num_ranks()).empty();
+  if (is_of_other_ranks) {
+    fail<CheckpointError>(
+        "{}: the method's state must be that of {} ranks, but is that of another number; resume "
+        "on as many ranks as before",
+        checkpoint.path().string(), mesh.sizes.num_ranks());
+  }
   if (!state.empty()) method.load_state_dict(state);
 }
 
 std::vector<std::string> tensor_faults(const DcpFolder& checkpoint,
-                                       const std::vector<DcpItem>& items) {
+                                       const std::vector<StateTensor>& tensors) {
   std::vector<std::string> faults;
-  for (const DcpItem& item : items) {
-    const auto& tensor = std::get<at::Tensor>(item.value);
-    const auto entry = checkpoint.entries().find(item.key);
+  for (const auto& [path, shard] : tensors) {
+    const std::string key = dcp_key(path);
+    const auto entry = checkpoint.entries().find(key);
     if (entry == checkpoint.entries().end() || !entry->second.is_tensor) {
-      faults.push_back(fmt::format("'{}' is missing", item.key));
-    } else if (tensor.sizes() != at::IntArrayRef(entry->second.shape)) {
-      faults.push_back(fmt::format("'{}' must have shape {}, but has {}", item.key,
-                                   format_shape(tensor.sizes()),
-                                   format_shape(entry->second.shape)));
+      faults.push_back(fmt::format("'{}' is missing", key));
+    } else if (shard.shape != entry->second.shape) {
+      faults.push_back(fmt::format("'{}' must have shape {}, but has {}", key,
+                                   format_shape(shard.shape), format_shape(entry->second.shape)));
     }
   }
   return faults;
 }
 
 /// Weights that the run does not have: another network, or adapters against a whole network.
-void add_unexpected_weights(const DcpFolder& checkpoint, const RoleOptimizer& optimizer,
-                            const std::vector<DcpItem>& items, std::vector<std::string>& faults) {
+void add_unexpected_weights(const DcpFolder& checkpoint, RoleOptimizer& optimizer,
+                            std::vector<std::string>& faults) {
   const std::string prefix = fmt::format("roles.{}.transformer.", optimizer.role());
   std::set<std::string> expected;
-  for (const DcpItem& item : items) expected.insert(item.key);
+  for (const TensorSpec& spec : optimizer.model().parameters().specs())
+    expected.insert(prefix + optimizer.model().checkpoint_name(spec.name));
   for (const auto& [key, entry] : checkpoint.entries()) {
     if (key.starts_with(prefix) && !expected.contains(key))
       faults.push_back(fmt::format("'{}' is not part of the network", key));
@@ -240,94 +287,87 @@ int64_t read_num_updates(const DcpFolder& checkpoint, RoleOptimizer& optimizer) 
 }
 
 void restore_role(const DcpFolder& checkpoint, RoleOptimizer& optimizer) {
-  ModelBase& model = optimizer.model();
-  NamedTensors weights;
-  for (const TensorSpec& spec : model.parameters().specs()) {
-    const std::string key =
-        dcp_key(weight_path(optimizer.role(), model.checkpoint_name(spec.name)));
-    weights.emplace_back(spec.name, checkpoint.read_tensor(key));
-  }
-  model.parameters().load(weights);
-  NamedTensors moments;
-  for (const auto& [name, tensor] : optimizer.adamw().state_dict()) {
-    if (name == "step") continue;
-    const std::string key = dcp_key(optimizer_path(optimizer, moment_key(model, name)));
-    moments.emplace_back(name, checkpoint.read_tensor(key));
-  }
-  moments.emplace_back("step",
-                       at::scalar_tensor(read_num_updates(checkpoint, optimizer), at::kLong));
-  optimizer.adamw().load_state_dict(moments);
-}
-
-void restore_averaged_roles(const DcpFolder& checkpoint, TrainingMethod& method) {
-  for (const auto& [role, weights] : method.averaged_roles()) {
-    NamedTensors stored;
-    for (const auto& [name, tensor] : weights) {
-      const std::string key = dcp_key(weight_path(role, method.student().checkpoint_name(name)));
-      stored.emplace_back(name, checkpoint.read_tensor(key));
-    }
-    method.load_averaged_role(role, stored);
-  }
+  read_shards(checkpoint, role_shards(optimizer));
+  optimizer.model().parameters().refresh_values();
+  optimizer.adamw().set_num_steps(read_num_updates(checkpoint, optimizer));
 }
 
 void restore_callback(const DcpFolder& checkpoint, const std::string& name, Callback& callback,
                       RunState& run) {
-  // Tensor names in checkpoints are the model's own; the callback knows its parameters' names.
-  std::vector<std::pair<std::string, std::string>> parameter_names;
+  const std::string prefix = fmt::format("callbacks.{}.", name);
+  std::set<std::string> parameters;  // tensors of these names are read as shards
+  const ModelBase& student = run.method.student();
   for (const TensorSpec& spec : run.method.student().parameters().specs())
-    parameter_names.emplace_back(run.method.student().checkpoint_name(spec.name), spec.name);
-  std::sort(parameter_names.begin(), parameter_names.end());
+    parameters.insert(student.checkpoint_name(spec.name));
   StateDict state;
   for (const auto& [key, entry] : checkpoint.entries()) {
-    const std::string prefix = fmt::format("callbacks.{}.", name);
     if (!key.starts_with(prefix)) continue;
     const std::string rest = key.substr(prefix.size());
     if (!entry.is_tensor) {
       if (const auto scalar = from_pickle(checkpoint.read_value(key)))
         state.scalars.emplace_back(rest, *scalar);
-      continue;
+    } else if (!parameters.contains(rest.substr(rest.find('.') + 1))) {
+      state.tensors.emplace_back(rest, checkpoint.read_tensor(key));
     }
-    const size_t dot = rest.find('.');
-    const std::string stored = dot == std::string::npos ? rest : rest.substr(dot + 1);
-    const auto found = std::lower_bound(
-        parameter_names.begin(), parameter_names.end(), stored,
-        [](const auto& known, const std::string& wanted) { return known.first < wanted; });
-    const bool known = found != parameter_names.end() && found->first == stored;
-    const std::string own = known ? rest.substr(0, dot + 1) + found->second : rest;
-    state.tensors.emplace_back(own, checkpoint.read_tensor(key));
   }
-  if (!state.empty()) callback.load_state_dict(state, run);
+  if (state.empty()) return;
+  callback.load_state_dict(state, run);
+  try {
+    read_shards(checkpoint, callback_shards(run.method.student(), name, callback));
+  } catch (const CheckpointError&) {
+    std::throw_with_nested(CheckpointError(
+        fmt::format("callbacks.{0}: the stored average does not fit; a run of FastVideo on several "
+                    "ranks stores only one rank's part of it, and can be resumed without "
+                    "callbacks.{0}",
+                    name)));
+  }
+}
+
+/// Of the ranks that hold the same part of a store, one writes it.
+bool writes_shards(const ParameterStore& parameters, const Mesh& mesh) {
+  return parameters.options().num_shards > 1 ? mesh.place.replicate == 0
+                                             : mesh.data->index() == 0;
 }
 
 }  // namespace
 
-std::vector<DcpItem> training_state(TrainingMethod& method, const NamedCallbacks& callbacks) {
-  std::vector<DcpItem> items = averaged_role_tensors(method);
+std::vector<DcpItem> training_state(TrainingMethod& method, const NamedCallbacks& callbacks,
+                                    const Mesh& mesh) {
+  std::vector<DcpItem> items;
+  const bool is_first = mesh.rank == 0;
+  const bool writes_student = writes_shards(method.student().parameters(), mesh);
+  if (writes_student) add_items(averaged_role_shards(method), items);
   for (RoleOptimizer* optimizer : method.role_optimizers()) {
-    for (DcpItem& item : role_tensors(*optimizer)) items.push_back(std::move(item));
-    add_role_values(*optimizer, optimizer->model(), items);
+    if (writes_shards(optimizer->model().parameters(), mesh))
+      add_items(role_shards(*optimizer), items);
+    if (is_first) add_role_values(*optimizer, optimizer->model(), items);
   }
-  add_method_items(method, items);
-  for (const auto& [name, callback] : callbacks)
-    add_callback_items(method.student(), name, *callback, items);
+  add_method_items(method, mesh, items);
+  for (const auto& [name, callback] : callbacks) {
+    if (writes_student) add_items(callback_shards(method.student(), name, *callback), items);
+    if (is_first) add_callback_items(method.student(), name, *callback, items);
+  }
   return items;
 }
 
 void restore_training_state(const DcpFolder& checkpoint, RunState& run,
-                            const NamedCallbacks& callbacks) {
+                            const NamedCallbacks& callbacks, const Mesh& mesh) {
   std::vector<std::string> faults;
+  const auto add_faults = [&](const std::vector<StateTensor>& tensors) {
+    for (std::string& fault : tensor_faults(checkpoint, tensors))
+      faults.push_back(std::move(fault));
+  };
   for (RoleOptimizer* optimizer : run.method.role_optimizers()) {
-    const std::vector<DcpItem> items = role_tensors(*optimizer);
-    for (std::string& fault : tensor_faults(checkpoint, items)) faults.push_back(std::move(fault));
-    add_unexpected_weights(checkpoint, *optimizer, items, faults);
+    add_faults(role_shards(*optimizer));
+    add_unexpected_weights(checkpoint, *optimizer, faults);
   }
-  for (std::string& fault : tensor_faults(checkpoint, averaged_role_tensors(run.method)))
-    faults.push_back(std::move(fault));
+  add_faults(averaged_role_shards(run.method));
   throw_faults(checkpoint, faults);
   for (RoleOptimizer* optimizer : run.method.role_optimizers())
     restore_role(checkpoint, *optimizer);
-  restore_averaged_roles(checkpoint, run.method);
-  restore_method(checkpoint, run.method);
+  read_shards(checkpoint, averaged_role_shards(run.method));
+  run.method.on_averaged_roles_restored();
+  restore_method(checkpoint, run.method, mesh);
   for (const auto& [name, callback] : callbacks) restore_callback(checkpoint, name, *callback, run);
 }
 

@@ -12,14 +12,16 @@
 
 namespace zoetrope {
 
-/// Everything of `method` and `callbacks` that changes in training. Tensors are views of the live
-/// state. Random numbers are keyed and need none
+/// This rank's part of everything of `method` and `callbacks` that changes in training; what several
+/// ranks have is given by one of them. Tensors are views of the live state. Random numbers are keyed and need none
 /// (docs/decisions/0002-keyed-random-numbers.md); the loader's position is not in here.
-std::vector<DcpItem> training_state(TrainingMethod& method, const NamedCallbacks& callbacks);
+std::vector<DcpItem> training_state(TrainingMethod& method, const NamedCallbacks& callbacks,
+                                    const Mesh& mesh);
 
-/// Copies a checkpoint into `run.method` and `callbacks`. Throws CheckpointError that lists every
+/// Copies a checkpoint, written by any layout of ranks, into `run.method` and `callbacks`: of its
+/// tensors what is kept on this rank. Throws CheckpointError that lists every
 /// tensor that is missing or misshapen, before anything is changed.
 void restore_training_state(const DcpFolder& checkpoint, RunState& run,
-                            const NamedCallbacks& callbacks);
+                            const NamedCallbacks& callbacks, const Mesh& mesh);
 
 }  // namespace zoetrope

@@ -197,7 +197,7 @@ TEST(WanTransformerInitialisation, DependsOnTheSeedAndHasTheStatedScales) {
   initialize_wan_transformer(same.parameters(), 1);
   initialize_wan_transformer(other.parameters(), 2);
   const auto value = [](const WanTransformer& n, const std::string& name) {
-    return n.parameters().at(name).master;
+    return n.parameters().at(name).value.detach();
   };
   const std::string weight = "blocks.1.attn1.to_q.weight";
   EXPECT_TRUE(at::equal(value(network, weight), value(same, weight)));

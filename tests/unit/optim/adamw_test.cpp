@@ -56,6 +56,13 @@ void set_gradients(ParameterStore& store, int64_t seed) {
     store.at(spec.name).gradient.copy_(random(spec.shape, seed++) * 0.01);
 }
 
+at::Tensor master(const ParameterStore& store, const std::string& wanted) {
+  for (const auto& [name, tensor] : store.tensors()) {
+    if (name == wanted) return tensor;
+  }
+  return {};
+}
+
 void expect_follows_reference(ParameterStore& store, double gradient_tolerance) {
   fill(store, 1);
   std::map<std::string, ReferenceAdamW> references;
@@ -69,7 +76,7 @@ void expect_follows_reference(ParameterStore& store, double gradient_tolerance) 
     for (auto& [name, reference] : references) reference.step(store.at(name).gradient, rate, scale);
     optimizer.step(rate, scale);
     for (auto& [name, reference] : references) {
-      EXPECT_TENSOR_CLOSE(store.at(name).master, reference.parameter, gradient_tolerance)
+      EXPECT_TENSOR_CLOSE(master(store, name), reference.parameter, gradient_tolerance)
           << name << " step " << step;
     }
   }
@@ -91,7 +98,7 @@ TEST(AdamW, KeepsFp32MastersAndWritesTheBf16Values) {
 TEST(AdamW, AgreesWithPyTorchsFusedKernel) {
   ParameterStore store(kSpecs, {at::kCPU, at::kFloat, true});
   fill(store, 7);
-  at::Tensor theirs = store.at("w").master.clone();
+  at::Tensor theirs = master(store, "w").clone();
   at::Tensor exp_avg = at::zeros_like(theirs);
   at::Tensor exp_avg_sq = at::zeros_like(theirs);
   AdamW optimizer(store, kOptions);
@@ -106,7 +113,7 @@ TEST(AdamW, AgreesWithPyTorchsFusedKernel) {
     at::_fused_adamw_(parameters, gradients, first, second, none, steps, 1e-2, kOptions.beta1,
                       kOptions.beta2, kOptions.weight_decay, kOptions.eps, false, false);
     optimizer.step(1e-2);
-    EXPECT_TENSOR_CLOSE(store.at("w").master, theirs, 1e-6);
+    EXPECT_TENSOR_CLOSE(master(store, "w"), theirs, 1e-6);
   }
 }
 
@@ -121,7 +128,8 @@ TEST(AdamW, ContinuesFromItsStateBitForBit) {
   ParameterStore resumed(kSpecs, {at::kCPU, at::kFloat, true});
   resumed.load(whole.tensors());
   AdamW second(resumed, kOptions);
-  second.load_state_dict(optimizer.state_dict());
+  copy_shards(optimizer.moments(), second.moments());
+  second.set_num_steps(optimizer.num_steps());
   EXPECT_EQ(second.num_steps(), 3);
   for (int64_t step = 3; step < 6; ++step) {
     set_gradients(whole, 50 * step);
@@ -130,27 +138,12 @@ TEST(AdamW, ContinuesFromItsStateBitForBit) {
     second.step(1e-3);
   }
   for (const auto& [name, tensor] : whole.tensors())
-    EXPECT_TRUE(at::equal(tensor, resumed.at(name).master)) << name;
+    EXPECT_TRUE(at::equal(tensor, master(resumed, name))) << name;
 }
 
-TEST(AdamW, RefusesFrozenParametersAndForeignState) {
+TEST(AdamW, RefusesFrozenParameters) {
   ParameterStore frozen(kSpecs, {at::kCPU, at::kFloat, false});
   EXPECT_THROW(AdamW(frozen, kOptions), Error);
-  ParameterStore store(kSpecs, {at::kCPU, at::kFloat, true});
-  AdamW optimizer(store, kOptions);
-  NamedTensors state = optimizer.state_dict();
-  state.pop_back();
-  state[0].second = at::zeros({2});
-  state.emplace_back("other", at::zeros({1}));
-  try {
-    optimizer.load_state_dict(state);
-    FAIL() << "a foreign state was accepted";
-  } catch (const CheckpointError& error) {
-    const std::string message = error.what();
-    EXPECT_NE(message.find("'other' is unexpected"), std::string::npos) << message;
-    EXPECT_NE(message.find("'step' is missing"), std::string::npos) << message;
-    EXPECT_NE(message.find("'w.exp_avg' must have shape [37, 5]"), std::string::npos) << message;
-  }
 }
 
 }  // namespace

@@ -40,14 +40,14 @@ TEST(ParameterStore, Bf16ValuesFollowTheFp32Masters) {
   ParameterStore store(kSpecs, {at::kCPU, at::kBFloat16, true});
   const at::Tensor weights = at::linspace(0, 1, 15).reshape({3, 5});
   store.load({{"w", weights}});
-  EXPECT_TRUE(at::equal(store.at("w").master, weights));
+  EXPECT_TRUE(at::equal(store.tensors()[0].second, weights));
   EXPECT_TRUE(at::equal(store.value("w").detach(), weights.to(at::kBFloat16)));
   EXPECT_EQ(store.at("w").gradient.scalar_type(), at::kBFloat16);
 }
 
 TEST(ParameterStore, FrozenNetworksHaveNeitherMastersNorGradients) {
   ParameterStore store(kSpecs, {at::kCPU, at::kBFloat16, false});
-  EXPECT_FALSE(store.at("w").master.defined());
+  EXPECT_FALSE(store.groups()[0].flat_master.defined());
   EXPECT_FALSE(store.at("w").gradient.defined());
   EXPECT_FALSE(store.value("w").requires_grad());
   store.load({{"b", at::ones({3})}});

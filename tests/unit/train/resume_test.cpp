@@ -51,8 +51,8 @@ std::unique_ptr<FakeRun> make_run(const fs::path& folder, const std::string& res
   return run;
 }
 
-NamedTensors average_of(const FakeRun& run) {
-  return run.callbacks.front().second->state_dict().tensors;
+TensorShards average_of(const FakeRun& run) {
+  return run.callbacks.front().second->state_dict().shards;
 }
 
 std::vector<int64_t> steps_in(const fs::path& folder) {
@@ -84,7 +84,7 @@ TEST(Resume, GivesTheBitsOfTheUninterruptedRun) {
     second->train(8, 3);
     EXPECT_EQ(second->tracker.resumed_at, stop);
     EXPECT_TRUE(at::equal(second->weights(), whole->weights())) << stop;
-    EXPECT_TRUE(at::equal(average_of(*second)[1].second, average_of(*whole)[1].second)) << stop;
+    EXPECT_TRUE(at::equal(average_of(*second)[1].values, average_of(*whole)[1].values)) << stop;
     for (int64_t step = stop + 1; step <= 8; ++step) {
       for (const char* name : {"total_loss", "grad_norm/student", "lr/student"}) {
         EXPECT_EQ(second->tracker.values.at(step)[name], whole->tracker.values.at(step)[name])

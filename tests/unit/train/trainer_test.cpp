@@ -83,7 +83,7 @@ TEST(Ema, StartsAsACopyAndThenFollows) {
   run.callbacks.emplace_back("ema", std::make_unique<EmaCallback>(config, CallbackContext{}));
   struct Probe : Callback {
     void on_training_step_end(RunState& state) override {
-      weights.push_back(state.method.student().parameters().at("scale").master.item<double>());
+      weights.push_back(state.method.student().parameters().at("scale").value.item<double>());
       averages.push_back(
           state.average == nullptr ? NAN : state.average->tensors()[0].second.item<double>());
     }

@@ -1,10 +1,13 @@
 #include "zoetrope/checkpoint/dcp/dcp_folder.h"
 
+#include <algorithm>
+
 #include <ATen/ATen.h>
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/nearest.h"
 #include "zoetrope/checkpoint/dcp/dcp_metadata.h"
+#include "zoetrope/checkpoint/dcp/flat_range.h"
 #include "zoetrope/checkpoint/torch_archive/torch_archive.h"
 #include "zoetrope/tensor/dtype.h"
 #include "zoetrope/tensor/named_tensors.h"
@@ -32,6 +35,23 @@ at::Tensor part_of(at::Tensor whole, const DcpBox& box) {
 
 bool is_empty(const DcpBox& box) {
   return std::find(box.sizes.begin(), box.sizes.end(), 0) != box.sizes.end();
+}
+
+// Of sizes 0 where the boxes have nothing in common.
+DcpBox intersection(const DcpBox& a, const DcpBox& b) {
+  DcpBox common;
+  for (size_t d = 0; d < a.sizes.size(); ++d) {
+    const int64_t begin = std::max(a.offsets[d], b.offsets[d]);
+    const int64_t end = std::min(a.offsets[d] + a.sizes[d], b.offsets[d] + b.sizes[d]);
+    common.offsets.push_back(begin);
+    common.sizes.push_back(std::max<int64_t>(end - begin, 0));
+  }
+  return common;
+}
+
+DcpBox relative_to(DcpBox box, const DcpBox& origin) {
+  for (size_t d = 0; d < box.offsets.size(); ++d) box.offsets[d] -= origin.offsets[d];
+  return box;
 }
 
 }  // namespace
@@ -110,6 +130,27 @@ void DcpFolder::read_into(const std::string& key, const at::Tensor& destination)
   const at::Tensor target = destination.detach();
   for (const DcpChunk& chunk : found.chunks) {
     if (!is_empty(chunk.box)) part_of(target, chunk.box).copy_(read_chunk(key, found, chunk));
+  }
+}
+
+void DcpFolder::read_range(const std::string& key, const std::vector<int64_t>& shape, int64_t begin,
+                           const at::Tensor& destination) const {
+  const DcpEntry& found = tensor_entry(key);
+  if (found.shape != shape) {
+    fail<CheckpointError>("{}: '{}' must have shape {}, but has {}", path_.string(), key,
+                          format_shape(shape), format_shape(found.shape));
+  }
+  int64_t position = 0;
+  for (const DcpBox& box : boxes_of_range(shape, begin, destination.numel())) {
+    const int64_t count = c10::multiply_integers(box.sizes);
+    const at::Tensor target = destination.detach().narrow(0, position, count).view(box.sizes);
+    for (const DcpChunk& chunk : found.chunks) {
+      const DcpBox common = intersection(box, chunk.box);
+      if (is_empty(common)) continue;
+      part_of(target, relative_to(common, box))
+          .copy_(part_of(read_chunk(key, found, chunk), relative_to(common, chunk.box)));
+    }
+    position += count;
   }
 }
 

@@ -45,7 +45,7 @@ CausalConsistencyDistillationMethod::CausalConsistencyDistillationMethod(
         "student trains adapters",
         kMethod);
   }
-  average_.load_state_dict(averaged_.parameters().tensors());
+  copy_shards(averaged_.parameters().shards(), average_.shards());
 }
 
 void CausalConsistencyDistillationMethod::on_train_start() {
@@ -125,22 +125,20 @@ StepOutput CausalConsistencyDistillationMethod::single_train_step(const Batch& r
 void CausalConsistencyDistillationMethod::on_optimizer_step_end(int64_t step) {
   if (step < config_.ema_start_step) return;
   average_.update();
-  averaged_.parameters().load(average_.tensors());
+  on_averaged_roles_restored();
 }
 
 std::vector<RoleOptimizer*> CausalConsistencyDistillationMethod::optimizers(int64_t /*step*/) {
   return {&optimizer_};
 }
 
-std::vector<std::pair<std::string, NamedTensors>>
+std::vector<std::pair<std::string, TensorShards>>
 CausalConsistencyDistillationMethod::averaged_roles() const {
-  return {{kAveragedRole, average_.tensors()}};
+  return {{kAveragedRole, average_.shards()}};
 }
 
-void CausalConsistencyDistillationMethod::load_averaged_role(const std::string& /*role*/,
-                                                             const NamedTensors& weights) {
-  average_.load_state_dict(weights);
-  averaged_.parameters().load(average_.tensors());
+void CausalConsistencyDistillationMethod::on_averaged_roles_restored() {
+  copy_shards(average_.shards(), averaged_.parameters().shards());
 }
 
 }  // namespace zoetrope

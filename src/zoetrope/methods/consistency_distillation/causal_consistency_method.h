@@ -32,8 +32,8 @@ class CausalConsistencyDistillationMethod : public TrainingMethod {
   std::vector<RoleOptimizer*> optimizers(int64_t step) override;
   std::vector<RoleOptimizer*> role_optimizers() override { return {&optimizer_}; }
   /// The average, as the role `ema`.
-  std::vector<std::pair<std::string, NamedTensors>> averaged_roles() const override;
-  void load_averaged_role(const std::string& role, const NamedTensors& weights) override;
+  std::vector<std::pair<std::string, TensorShards>> averaged_roles() const override;
+  void on_averaged_roles_restored() override;
 
  private:
   /// The teacher's velocity; without guidance (scale 1) the negative prompt is not needed.

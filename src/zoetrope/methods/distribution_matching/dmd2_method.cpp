@@ -130,7 +130,7 @@ at::Tensor Dmd2Method::rollout(const TrainingBatch& batch, const StepIndex& inde
   // The same on every rank, so that all of them call the network equally often.
   const auto target =
       context()
-          .random->integers({purpose + ".target_step", {}, index.micro_step()}, 0, num_steps, {1})
+          .random->integers({purpose + ".target_step", {}, index.decision()}, 0, num_steps, {1})
           .item<int64_t>();
   const at::AutoGradMode grad_mode(with_grad);
   return simulates() ? rollout_from_noise(batch, purpose, target, with_grad)

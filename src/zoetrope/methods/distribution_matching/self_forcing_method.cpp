@@ -70,7 +70,7 @@ std::vector<int64_t> SelfForcingMethod::draw_exit_steps(const std::string& purpo
   const auto num_draws = config_.same_step_across_blocks ? 1 : static_cast<int64_t>(num_blocks);
   // Keyed by the step and not by samples, so that all ranks call the network equally often.
   const at::Tensor drawn = context().random->integers(
-      {purpose + ".exit_step", {}, index.micro_step()}, 0, num_steps, {num_draws});
+      {purpose + ".exit_step", {}, index.decision()}, 0, num_steps, {num_draws});
   std::vector<int64_t> steps(num_blocks);
   for (size_t i = 0; i < num_blocks; ++i)
     steps[i] = drawn.const_data_ptr<int64_t>()[config_.same_step_across_blocks ? 0 : i];

@@ -102,7 +102,7 @@ int64_t StreamingLongTuningMethod::draw_num_new_frames(const StepIndex& index) c
   const auto drawn =
       context()
           .random
-          ->integers({fmt::format("{}.num_new_frames", kPurpose), {}, index.micro_step()}, 0,
+          ->integers({fmt::format("{}.num_new_frames", kPurpose), {}, index.decision()}, 0,
                      static_cast<int64_t>(choices.size()), {1})
           .item<int64_t>();
   return choices[static_cast<size_t>(drawn)];

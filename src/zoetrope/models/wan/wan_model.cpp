@@ -62,11 +62,11 @@ WanModel::WanModel(const WanModelConfig& config, const ModelContext& context,
       pipeline_folder_(resolve_model_path(config.init_from)),
       weights_(config.transformer_override_safetensor.value_or(
           (pipeline_folder_ / "transformer").string())),
-      transformer_(network, {context.device, context.compute_dtype,
-                             config.trainable && !config.lora.enable}),
+      transformer_(network, parameter_options(context, config.trainable && !config.lora.enable)),
       noise_schedule_(make_training_schedule(config.flow_shift, context.device)) {
   transformer_.parameters().load(load_wan_weights(weights_, transformer_.parameters().specs(),
                                                   wan_transformer_unused_specs(network)));
+  connect_parameters(transformer_.parameters(), context);
   if (config.lora.enable) add_adapters();
   const auto& checkpointing = config.enable_gradient_checkpointing_type
                                   ? config.enable_gradient_checkpointing_type
@@ -76,6 +76,7 @@ WanModel::WanModel(const WanModelConfig& config, const ModelContext& context,
 
 void WanModel::add_adapters() {
   LoraAdapters& adapters = transformer_.add_adapters(config_.lora.options());
+  connect_parameters(adapters.parameters(), context_);
   if (config_.lora.init_from) {
     load_lora_weights(adapters, read_lora_file(*config_.lora.init_from), *config_.lora.init_from);
   } else {
@@ -86,6 +87,12 @@ void WanModel::add_adapters() {
 ParameterStore& WanModel::parameters() {
   LoraAdapters* adapters = transformer_.adapters();
   return adapters != nullptr ? adapters->parameters() : transformer_.parameters();
+}
+
+std::vector<ParameterStore*> WanModel::parameter_stores() {
+  std::vector<ParameterStore*> stores = {&transformer_.parameters()};
+  if (LoraAdapters* adapters = transformer_.adapters()) stores.push_back(&adapters->parameters());
+  return stores;
 }
 
 void WanModel::init_preprocessors() {

@@ -38,6 +38,7 @@ class WanModel : public virtual ModelBase {
   bool trainable() const override { return config_.trainable; }
   /// What training changes: the network's parameters, or with LoRA those of the adapters.
   ParameterStore& parameters() override;
+  std::vector<ParameterStore*> parameter_stores() override;
   const std::filesystem::path& pipeline_folder() const override { return pipeline_folder_; }
   std::string source() const override { return config_.init_from; }
   void init_preprocessors() override;

@@ -35,6 +35,8 @@ std::optional<std::string> linear_layer(const TensorSpec& spec) {
 
 ParameterStore::Options trainable(ParameterStore::Options options) {
   options.trainable = true;
+  options.num_shards = 1;
+  options.shard_index = 0;
   return options;
 }
 
@@ -91,7 +93,10 @@ bool LoraAdapters::adapts(const std::string& group_name) const {
 }
 
 void LoraAdapters::expect_gradients() {
-  for (ParameterGroup& group : parameters_.groups()) group.gradient_is_zero = false;
+  for (size_t i = 0; i < parameters_.groups().size(); ++i) {
+    parameters_.residency().hold(i);
+    parameters_.groups()[i].gradient_is_zero = false;
+  }
 }
 
 void LoraAdapters::initialize(RandomSource& random) {

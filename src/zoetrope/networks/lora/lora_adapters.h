@@ -44,8 +44,8 @@ std::vector<ParameterGroupSpec> lora_parameter_specs(const ParameterStore& base,
 
 class LoraAdapters {
  public:
-  /// Zero adapters for `base`, on its device and in its compute type, with fp32 masters. Throws as
-  /// lora_parameter_specs.
+  /// Zero adapters for `base`, on its device and in its compute type, with fp32 masters; whole on
+  /// every rank, since they are small. Throws as lora_parameter_specs.
   LoraAdapters(const ParameterStore& base, LoraOptions options);
 
   const LoraOptions& options() const { return options_; }
@@ -57,7 +57,7 @@ class LoraAdapters {
 
   /// Whether a layer of the group `name` (`blocks.3`) has an adapter.
   bool adapts(const std::string& group_name) const;
-  /// Marks the gradients as no longer zero: a backward pass will add to them.
+  /// Announces a forward pass whose backward pass will add to the gradients.
   void expect_gradients();
 
   /// A uniform in +-1/sqrt(in_features) (Kaiming with a = sqrt(5)), each tensor's draw keyed by its

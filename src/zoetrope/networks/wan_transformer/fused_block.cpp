@@ -48,6 +48,9 @@ struct FusedBlockNode : torch::autograd::Function<FusedBlockNode> {
                 "fused_block: the graph can be traversed backward only once");
     const auto saved = c10::static_intrusive_pointer_cast<SavedBlock>(found->second.toCapsule());
     ctx->saved_data.clear();  // activations are freed node by node, not when the whole graph is
+    const auto group = static_cast<size_t>(saved->block->parameters.index);
+    ParameterResidency& residency = *saved->context.residency;
+    residency.begin_backward(group, group > 0 ? std::optional(group - 1) : std::nullopt);
     const BelowAutograd below_autograd(saved->context);
     BlockActivations activations;
     if (saved->activations) {
@@ -58,6 +61,7 @@ struct FusedBlockNode : torch::autograd::Function<FusedBlockNode> {
     }
     const BlockGradients result = fused_block_backward(*saved->block, saved->hidden, saved->context,
                                                        activations, gradients[0].contiguous());
+    residency.end_backward(group);
     return {result.hidden, result.text, result.image, result.modulation, at::Tensor()};
   }
 };
@@ -111,7 +115,9 @@ at::Tensor fused_block(const FusedBlock& block, const at::Tensor& hidden_BND,
       context.regions,
       context.streaming,
       /*text_key_values=*/nullptr,
-      context.actions};
+      context.actions,
+      context.residency};
+  context.residency->expect_backward(static_cast<size_t>(block.parameters.index));
   if (!recompute) saved->activations.emplace();
   const auto image = context.image_BLD.defined() ? std::optional(context.image_BLD) : std::nullopt;
   return FusedBlockNode::apply(hidden_BND, context.text_BLD, image, context.modulation_BM6D, saved);

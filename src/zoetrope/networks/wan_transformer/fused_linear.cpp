@@ -22,8 +22,10 @@ Matrix columns_of(const Matrix& matrix, int64_t first, int64_t count, Element el
   return {advanced(matrix.data, first, element), matrix.rows, count, matrix.row_stride, 1};
 }
 
-void* gradient_of(const Parameter* parameter) {
-  return parameter->gradient.defined() ? parameter->gradient.mutable_data_ptr() : nullptr;
+/// Whether `next` lies behind `count` elements of `first` in the buffers of their group.
+bool follows(const Parameter& first, int64_t count, const Parameter& next) {
+  return next.value.storage().is_alias_of(first.value.storage()) &&
+         next.offset == first.offset + count;
 }
 
 }  // namespace
@@ -38,15 +40,12 @@ FusedLinear::FusedLinear(const std::vector<LinearParameters>& layers) : layers_(
 void FusedLinear::add_layer(const LinearParameters& layer) {
   const int64_t features = layer.weight->value.size(0);
   if (layer.low_rank) adapters_.emplace_back(*layer.low_rank, out_features_);
-  const Part part{layer.weight->value.const_data_ptr(), layer.bias->value.const_data_ptr(),
-                  gradient_of(layer.weight), out_features_, features};
+  const Part part{layer.weight, layer.bias, out_features_, features};
   out_features_ += features;
   if (!parts_.empty()) {
     Part& last = parts_.back();
-    const int64_t weight_elements = last.num_features * in_features_;
-    if (part.weight == advanced(last.weight, weight_elements, element_) &&
-        part.bias == advanced(last.bias, last.num_features, element_) &&
-        part.weight_gradient == advanced(last.weight_gradient, weight_elements, element_)) {
+    if (follows(*last.weight, last.num_features * in_features_, *part.weight) &&
+        follows(*last.bias, last.num_features, *part.bias)) {
       last.num_features += features;
       return;
     }
@@ -76,8 +75,9 @@ void FusedLinear::forward(const at::Tensor& x, const at::Tensor& out, TileOutput
   if (!adapters_.empty()) part_output.activation = kernels::Activation::kNone;
   for (const Part& part : parts_) {
     part_output.target = advanced(out.mutable_data_ptr(), part.first_feature, element_);
-    part_output.bias = part.bias;
-    const Matrix weight{part.weight, part.num_features, in_features_, in_features_, 1};
+    part_output.bias = part.bias->value.const_data_ptr();
+    const Matrix weight{part.weight->value.const_data_ptr(), part.num_features, in_features_,
+                        in_features_, 1};
     kernels::packed_matmul(element_, matrix_of(x), weight.transposed(), part_output);
   }
   for (const FusedLowRank& adapter : adapters_) adapter.forward(x, out, output);
@@ -102,7 +102,8 @@ void FusedLinear::input_gradient(const at::Tensor& d_out, const at::Tensor& d_x,
   output.stride = d_x.stride(0);
   output.target = d_x.mutable_data_ptr();
   for (const Part& part : parts_) {
-    const Matrix weight{part.weight, part.num_features, in_features_, in_features_, 1};
+    const Matrix weight{part.weight->value.const_data_ptr(), part.num_features, in_features_,
+                        in_features_, 1};
     kernels::packed_matmul(
         element_, columns_of(matrix_of(d_out), part.first_feature, part.num_features, element_),
         weight, output);
@@ -114,11 +115,11 @@ void FusedLinear::input_gradient(const at::Tensor& d_out, const at::Tensor& d_x,
 void FusedLinear::weight_gradient(const at::Tensor& x, const at::Tensor& d_out,
                                   bool overwrite) const {
   for (const Part& part : parts_) {
-    if (part.weight_gradient == nullptr) continue;
+    if (!part.weight->gradient.defined()) continue;
     TileOutput output;
     output.element = element_;
     output.stride = in_features_;
-    output.target = part.weight_gradient;
+    output.target = part.weight->gradient.mutable_data_ptr();
     output.accumulate = !overwrite;
     const Matrix part_d_out =
         columns_of(matrix_of(d_out), part.first_feature, part.num_features, element_);

@@ -39,11 +39,11 @@ class FusedLinear {
   void bias_gradient(const at::Tensor& sums) const;
 
  private:
-  /// Layers whose weights and biases lie one after the other.
+  /// Layers whose weights and biases lie one after the other, known by the first one: its memory may
+  /// be another one at every use.
   struct Part {
-    const void* weight;
-    const void* bias;
-    void* weight_gradient;  ///< null when frozen
+    const Parameter* weight;
+    const Parameter* bias;
     int64_t first_feature;
     int64_t num_features;
   };

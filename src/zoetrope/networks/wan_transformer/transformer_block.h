@@ -29,6 +29,8 @@ struct BlockContext {
   TextKeyValues* text_key_values = nullptr;  ///< borrowed; null: made anew, with gradient
   /// What steers; null for a pass without actions.
   std::shared_ptr<const ActionContext> actions = nullptr;
+  /// Of the network's parameters, borrowed: nodes announce their backward pass to it.
+  ParameterResidency* residency = nullptr;
 };
 
 /// The parameters of `blocks.<index>`, looked up once. Absent ones are null.

@@ -4,7 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "zoetrope/base/error.h"
-#include "zoetrope/networks/wan_transformer/checkpointed_block.h"
+#include "zoetrope/networks/wan_transformer/block_node.h"
 #include "zoetrope/networks/wan_transformer/plain_layers.h"
 
 namespace zoetrope {
@@ -52,6 +52,20 @@ void WanTransformer::build_blocks() {
 
 at::Tensor WanTransformer::forward(const WanTransformerInputs& inputs) {
   check_inputs(inputs);
+  const size_t root = blocks_.size();
+  ParameterResidency& residency = parameters_.residency();
+  const bool differentiable = at::GradMode::is_enabled();
+  if (differentiable) {
+    residency.hold(root);
+  } else {
+    residency.gather(root, std::nullopt);
+  }
+  at::Tensor velocity = run(inputs);
+  if (!differentiable) residency.release(root);
+  return velocity;
+}
+
+at::Tensor WanTransformer::run(const WanTransformerInputs& inputs) {
   const at::Tensor& hidden = inputs.hidden_BCTHW;
   const TokenGrid grid{hidden.size(2) / config_.patch_size[0],
                        hidden.size(3) / config_.patch_size[1],
@@ -80,6 +94,7 @@ at::Tensor WanTransformer::forward(const WanTransformerInputs& inputs) {
   context.regions = inputs.regions;
   context.streaming = inputs.streaming;
   context.actions = action_context(inputs, grid);
+  context.residency = &parameters_.residency();
   tokens_BND = run_blocks(tokens_BND, context);
   if (teacher_forcing) {
     tokens_BND = tokens_BND.narrow(1, grid.num_tokens(), grid.num_tokens());
@@ -192,7 +207,6 @@ std::shared_ptr<const ActionContext> WanTransformer::action_context(
 at::Tensor WanTransformer::run_blocks(at::Tensor hidden_BND, const BlockContext& context) {
   const bool recompute =
       checkpointing_ == Checkpointing::kFull && at::GradMode::is_enabled() && !observer_;
-  const bool fused = uses_fused_blocks(context.streaming.get());
   const bool train_adapters = adapters_ != nullptr && at::GradMode::is_enabled();
   if (train_adapters) adapters_->expect_gradients();
   for (size_t i = 0; i < blocks_.size(); ++i) {
@@ -200,16 +214,25 @@ at::Tensor WanTransformer::run_blocks(at::Tensor hidden_BND, const BlockContext&
     // frozen network do not: the graph begins before the first adapted block.
     if (train_adapters && !hidden_BND.requires_grad() && adapters_->adapts(blocks_[i].name))
       hidden_BND = hidden_BND.detach().set_requires_grad(true);
-    if (fused) {
-      hidden_BND = fused_block(fused_blocks_[i], hidden_BND, context, recompute);
-      continue;
-    }
-    if (at::GradMode::is_enabled())
-      parameters_.groups()[i].gradient_is_zero = false;  // autograd will add to it
-    hidden_BND = recompute ? checkpointed_block(blocks_[i], config_, hidden_BND, context)
-                           : transformer_block(blocks_[i], config_, hidden_BND, context, observer_);
+    context.residency->gather(i, i + 1 < blocks_.size() ? std::optional(i + 1) : std::nullopt);
+    hidden_BND = run_block(i, hidden_BND, context, recompute);
+    context.residency->release(i);
   }
   return hidden_BND;
+}
+
+at::Tensor WanTransformer::run_block(size_t index, const at::Tensor& hidden_BND,
+                                     const BlockContext& context, bool recompute) {
+  if (uses_fused_blocks(context.streaming.get()))
+    return fused_block(fused_blocks_[index], hidden_BND, context, recompute);
+  const BlockParameters& block = blocks_[index];
+  // Autograd knows when an operation needs a parameter, but not when a block of them does.
+  const bool is_node = recompute || context.residency->follows_backward();
+  if (!at::GradMode::is_enabled())
+    return transformer_block(block, config_, hidden_BND, context, observer_);
+  parameters_.groups()[index].gradient_is_zero = false;  // autograd will add to it
+  return is_node ? block_node(block, config_, hidden_BND, context, recompute)
+                 : transformer_block(block, config_, hidden_BND, context, observer_);
 }
 
 at::Tensor WanTransformer::output_head(const at::Tensor& hidden_BND, const at::Tensor& time_BMD,

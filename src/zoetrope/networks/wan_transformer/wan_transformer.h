@@ -86,7 +86,10 @@ class WanTransformer {
   std::shared_ptr<const ActionContext> action_context(const WanTransformerInputs& inputs,
                                                       const TokenGrid& grid) const;
   RotaryTables token_rotation(const WanTransformerInputs& inputs, TokenGrid grid);
+  at::Tensor run(const WanTransformerInputs& inputs);
   at::Tensor run_blocks(at::Tensor hidden_BND, const BlockContext& context);
+  at::Tensor run_block(size_t index, const at::Tensor& hidden_BND, const BlockContext& context,
+                       bool recompute);
   at::Tensor output_head(const at::Tensor& hidden_BND, const at::Tensor& time_BMD,
                          const TokenGrid& grid) const;
   const RotaryTables& rotary_tables(const TokenGrid& grid);

@@ -1,0 +1,32 @@
+// A short run of a recorded case's config on any arrangement of ranks, as threads of this process.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "support/recording_tracker.h"
+#include "zoetrope/distributed/mesh.h"
+#include "zoetrope/tensor/named_tensors.h"
+
+namespace zoetrope::test {
+
+struct LayoutRun {
+  std::string config;  ///< in the folder of the recorded cases
+  std::vector<std::string> overrides = {};
+  int64_t num_steps = 20;
+  int64_t accumulation = 1;
+};
+
+struct LayoutResult {
+  /// What rank 0 logged, by step.
+  std::map<int64_t, std::map<std::string, double>> logged;
+  /// Whole weights of the trained roles, `student.<parameter>`.
+  std::map<std::string, at::Tensor> weights;
+};
+
+/// Trains on `sizes`, from and into the newest checkpoint of `output_dir` if it is not empty.
+LayoutResult train_on(const MeshSizes& sizes, const LayoutRun& run,
+                      const std::string& output_dir = "");
+
+}  // namespace zoetrope::test

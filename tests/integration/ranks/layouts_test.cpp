@@ -1,0 +1,118 @@
+// One result whatever the layout: the same samples on one rank (which accumulates gradients) and on
+// several, in fp32.
+#include <filesystem>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include "integration/ranks/layout_run.h"
+#include "support/golden.h"
+#include "support/temporary_folder.h"
+
+namespace zoetrope {
+namespace {
+
+using test::LayoutResult;
+using test::LayoutRun;
+using test::train_on;
+
+constexpr int64_t kNumMicroBatches = 4;
+
+struct Layout {
+  const char* name;
+  MeshSizes sizes;
+};
+
+const std::vector<Layout> kLayouts = {
+    {"Replicated2", {.replicate = 2}},
+    {"Sharded2", {.shard = 2}},
+    {"Replicated4", {.replicate = 4}},
+    {"Sharded4", {.shard = 4}},
+    {"Hybrid2x2", {.replicate = 2, .shard = 2}},
+};
+
+struct Method {
+  const char* name;
+  const char* config;
+  std::vector<std::string> overrides;
+};
+
+const std::vector<Method> kMethods = {
+    {"FineTune", "c01_sft/config.yaml", {"--training.data.train_batch_size=1"}},
+    {"Lora",
+     "c01_sft/config.yaml",
+     {"--training.data.train_batch_size=1", "--models.student.lora.enable=true",
+      "--models.student.lora.rank=4"}},
+    {"Dmd2", "c02_dmd2_simulate/config.yaml", {}},
+    {"SelfForcing", "c04_sf_sde/config.yaml", {}},
+};
+
+class Layouts : public testing::TestWithParam<std::tuple<Method, Layout>> {
+ public:
+  ~Layouts() override { std::filesystem::current_path(working_folder_); }
+
+ protected:
+  // Paths in the recorded configs are relative to the folder of the cases.
+  Layouts() { std::filesystem::current_path(test::golden_root()); }
+
+  static LayoutRun run_for(const Method& method, const MeshSizes& sizes,
+                           const std::vector<std::string>& overrides = {}) {
+    LayoutRun run{method.config, method.overrides};
+    run.overrides.insert(run.overrides.end(), overrides.begin(), overrides.end());
+    run.accumulation = kNumMicroBatches / sizes.num_data_groups();
+    return run;
+  }
+
+ private:
+  std::filesystem::path working_folder_ = std::filesystem::current_path();
+};
+
+double relative(double actual, double expected) {
+  return std::abs(actual - expected) / std::max(std::abs(expected), 1e-12);
+}
+
+double relative_l2(const at::Tensor& actual, const at::Tensor& expected) {
+  return ((actual - expected).norm() / expected.norm().clamp_min(1e-30)).item<double>();
+}
+
+TEST_P(Layouts, AgreeWithOneRank) {
+  const auto& [method, layout] = GetParam();
+  const LayoutResult one = train_on({}, run_for(method, {}));
+  const LayoutResult several = train_on(layout.sizes, run_for(method, layout.sizes));
+  ASSERT_EQ(several.logged.size(), one.logged.size());
+  for (const auto& [step, metrics] : one.logged) {
+    for (const auto& [name, value] : metrics) {
+      if (name.find("loss") == std::string::npos && !name.starts_with("grad_norm/")) continue;
+      EXPECT_LT(relative(several.logged.at(step).at(name), value), 1e-5) << step << " " << name;
+    }
+  }
+  ASSERT_EQ(several.weights.size(), one.weights.size());
+  for (const auto& [name, weight] : one.weights)
+    EXPECT_LT(relative_l2(several.weights.at(name), weight), 1e-4) << name;
+}
+
+TEST_P(Layouts, DeterministicRunsHaveTheSameBits) {
+  const auto& [method, layout] = GetParam();
+  const std::vector<std::string> deterministic = {"--training.distributed.deterministic=true"};
+  const LayoutResult one = train_on({}, run_for(method, {}, deterministic));
+  const LayoutResult several =
+      train_on(layout.sizes, run_for(method, layout.sizes, deterministic));
+  for (const auto& [step, metrics] : one.logged) {
+    for (const auto& [name, value] : metrics) {
+      if (name.find("loss") == std::string::npos && !name.starts_with("grad_norm/")) continue;
+      EXPECT_EQ(several.logged.at(step).at(name), value) << step << " " << name;
+    }
+  }
+  for (const auto& [name, weight] : one.weights)
+    EXPECT_TRUE(at::equal(several.weights.at(name), weight)) << name;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Layouts,
+                         testing::Combine(testing::ValuesIn(kMethods), testing::ValuesIn(kLayouts)),
+                         [](const auto& info) {
+                           return std::string(std::get<0>(info.param).name) +
+                                  std::get<1>(info.param).name;
+                         });
+
+}  // namespace
+}  // namespace zoetrope
