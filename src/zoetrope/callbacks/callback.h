@@ -36,8 +36,9 @@ struct RunState {
   /// The student's averaged weights, once they exist: set by the EMA callback, used by validation
   /// and by the export.
   ExponentialMovingAverage* average = nullptr;
-  /// What the method gave for the last micro-batch (StepOutput), on the device.
+  /// Losses of the step: means over its micro-batches on all ranks, fp64 scalars on the CPU.
   NamedTensors losses = {};
+  /// What the method gave for the last micro-batch (StepOutput) of this rank, on the device.
   NamedTensors tensors = {};
 };
 

@@ -60,6 +60,9 @@ void Trainer::train_step() {
   std::vector<OptimizerUpdate> updates = measure_gradients(optimizers);
   const StepMetrics::Means means = totals.metrics.means(*mesh_);
   check_finite(means.losses, updates, totals);
+  state_.losses.clear();
+  for (const Metric& loss : means.losses)
+    state_.losses.emplace_back(loss.name, at::scalar_tensor(loss.value, at::kDouble));
   for (auto& [name, callback] : callbacks_) callback->on_before_optimizer_step(state_, updates);
   checkpoints_.wait_for_copy();
   std::vector<Metric> metrics = means.losses;
@@ -89,7 +92,6 @@ Trainer::StepTotals Trainer::run_micro_batches() {
     backward(output, round + 1 == options_.gradient_accumulation_steps);
     totals.metrics.add(output);
     totals.num_tokens += output.num_tokens;
-    state_.losses = std::move(output.losses);
     state_.tensors = std::move(output.tensors);
   }
   return totals;
