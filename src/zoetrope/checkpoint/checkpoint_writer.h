@@ -1,7 +1,8 @@
 // Writes checkpoints beside the training: live tensors are copied to kept host memory by a thread
 // while the next step's forward and backward pass runs, and written from there. A checkpoint
 // appears under its name only when all ranks' parts of it are on disk; an interrupted or failed
-// write leaves the older ones as they were. Knows no model. Source: docs/decisions/0005-checkpoints.md.
+// write leaves the older ones as they were. Knows no model. Source:
+// docs/decisions/0005-checkpoints.md.
 #pragma once
 
 #include <condition_variable>
@@ -42,10 +43,11 @@ class CheckpointWriter {
   CheckpointWriter(const CheckpointWriter&) = delete;
   CheckpointWriter& operator=(const CheckpointWriter&) = delete;
 
-  /// Starts to write a checkpoint, which all ranks must do, and returns at once; when the one before is still being written,
-  /// waits for that first. The tensors must stay as they are until wait_for_copy() has returned. A
-  /// failure (such as a full disk) is told on the console and by last_error(); nothing is thrown,
-  /// since training can go on and try again at the next checkpoint.
+  /// Starts to write a checkpoint, which all ranks must do, and returns at once; when the one
+  /// before is still being written, waits for that first. The tensors must stay as they are until
+  /// wait_for_copy() has returned. A failure (such as a full disk) is told on the console and by
+  /// last_error(); nothing is thrown, since training can go on and try again at the next
+  /// checkpoint.
   void save(CheckpointContent content);
   /// Returns when the tensors given to save() may change. Nothing to do most of the time.
   void wait_for_copy();

@@ -124,8 +124,7 @@ PendingCollective Group::all_reduce_sum(const at::Tensor& values) {
   if (!backend_) return {};
   const int64_t padding = round_up(values.numel(), size()) - values.numel();
   const at::Tensor input = padding == 0 ? values : at::constant_pad_nd(values, {0, padding});
-  const at::Tensor part =
-      at::empty({input.numel() / size()}, values.options().dtype(at::kFloat));
+  const at::Tensor part = at::empty({input.numel() / size()}, values.options().dtype(at::kFloat));
   const bool in_place = padding == 0 && values.scalar_type() == at::kFloat;
   const at::Tensor sums = in_place ? values : at::empty({input.numel()}, part.options());
   PendingCollective reduction = reduce_scatter_sum(input, part);

@@ -50,9 +50,8 @@ Mesh make_mesh(const MeshSizes& sizes, int64_t rank, const GroupFactory& make_gr
   mesh.shard = make("shard", [](const MeshPlace& a, const MeshPlace& b) {
     return a.replicate == b.replicate && a.tensor == b.tensor;
   });
-  mesh.data = make("data", [](const MeshPlace& a, const MeshPlace& b) {
-    return a.tensor == b.tensor;
-  });
+  mesh.data =
+      make("data", [](const MeshPlace& a, const MeshPlace& b) { return a.tensor == b.tensor; });
   mesh.sequence = make("sequence", [](const MeshPlace& a, const MeshPlace& b) {
     return a.data_group == b.data_group && a.tensor == b.tensor;
   });

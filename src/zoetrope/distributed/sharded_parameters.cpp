@@ -20,10 +20,9 @@ ShardedParameters::ShardedParameters(ParameterStore& parameters, std::shared_ptr
   const ParameterStore::Options& store = parameters.options();
   if (store.num_shards != shard_->size() || store.shard_index != shard_->index() ||
       (options_.deterministic && !store.separates_gradients())) {
-    fail("sharded parameters: the store must be shard {} of {}{}, but is {} of {}",
-         shard_->index(), shard_->size(),
-         options_.deterministic ? " with separate gradients" : "", store.shard_index,
-         store.num_shards);
+    fail("sharded parameters: the store must be shard {} of {}{}, but is {} of {}", shard_->index(),
+         shard_->size(), options_.deterministic ? " with separate gradients" : "",
+         store.shard_index, store.num_shards);
   }
 }
 

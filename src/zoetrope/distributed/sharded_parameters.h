@@ -87,7 +87,7 @@ class ShardedParameters : public ParameterResidency {
   ShardingOptions options_;
   std::shared_ptr<MemoryPool> pool_;
   std::vector<GroupState> states_;
-  std::optional<Reduction> reduction_;  ///< under way
+  std::optional<Reduction> reduction_;           ///< under way
   std::vector<PendingCollective> replica_sums_;  ///< under way
   bool is_last_micro_batch_ = true;
 };

@@ -64,8 +64,8 @@ std::vector<double> sums_of_squares_of_blocks(const at::Tensor& flat) {
   std::vector<double> sums(static_cast<size_t>(num_blocks));
   at::parallel_for(0, num_blocks, kGrain / kSumBlock, [&](int64_t first, int64_t last) {
     for (int64_t block = first; block < last; ++block) {
-      sums[static_cast<size_t>(block)] =
-          sum_of_squares_of(values, block * kSumBlock, std::min(num_elements, (block + 1) * kSumBlock));
+      sums[static_cast<size_t>(block)] = sum_of_squares_of(
+          values, block * kSumBlock, std::min(num_elements, (block + 1) * kSumBlock));
     }
   });
   return sums;

@@ -33,7 +33,7 @@ struct ModelContext {
   int64_t num_width = 0;                              ///< pixels
   std::optional<int64_t> local_attn_size;             ///< pipeline.dit_config.*, causal models
   std::optional<int64_t> sink_size;
-  RandomSource* random = nullptr;  ///< borrowed; outlives the models
+  RandomSource* random = nullptr;                               ///< borrowed; outlives the models
   std::shared_ptr<const Mesh> mesh = std::make_shared<Mesh>();  ///< the ranks of the run
   ShardingOptions sharding;
   /// Of the parameters that are gathered for use, shared by the models.

@@ -17,7 +17,8 @@ at::Tensor block_sums(const at::Tensor& flat) {
     const std::vector<double> sums = kernels::sums_of_squares(flat);
     return at::tensor(sums, at::kDouble);
   }
-  const int64_t padding = (kernels::kSumBlock - flat.numel() % kernels::kSumBlock) % kernels::kSumBlock;
+  const int64_t padding =
+      (kernels::kSumBlock - flat.numel() % kernels::kSumBlock) % kernels::kSumBlock;
   return at::constant_pad_nd(flat.to(at::kFloat), {0, padding})
       .square()
       .view({-1, kernels::kSumBlock})

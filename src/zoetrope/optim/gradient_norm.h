@@ -11,8 +11,9 @@
 
 namespace zoetrope {
 
-/// The norm of all gradients, those on other ranks included (which must all call this); the sums are
-/// copied from the device. The same bits for any number of shards. Non-finite when a gradient is.
+/// The norm of all gradients, those on other ranks included (which must all call this); the sums
+/// are copied from the device. The same bits for any number of shards. Non-finite when a gradient
+/// is.
 double global_gradient_norm(const ParameterStore& parameters);
 
 /// The norm of each group (`blocks.0`, ..., `root`), in order; otherwise as global_gradient_norm.

@@ -55,9 +55,9 @@ void ParameterStore::allocate(const ParameterGroupSpec& spec) {
     group.flat_master = at::zeros({kept}, options.dtype(at::kFloat));
   }
   if (options_.trainable) {
-    group.flat_gradient =
-        at::zeros({kept}, options.dtype(options_.separates_gradients() ? at::kFloat
-                                                                       : options_.compute_dtype));
+    group.flat_gradient = at::zeros(
+        {kept},
+        options.dtype(options_.separates_gradients() ? at::kFloat : options_.compute_dtype));
   }
   allocate_whole(group);
   int64_t offset = 0;
@@ -172,9 +172,9 @@ NamedTensors ParameterStore::tensors_of(const std::vector<at::Tensor>& flat_buff
   for (size_t i = 0; i < groups_.size(); ++i) {
     const at::Tensor whole = residency_->gather_flat(flat_buffers[i]);
     for (const Parameter& parameter : groups_[i].parameters) {
-      tensors.emplace_back(parameter.name,
-                           whole.narrow(0, parameter.offset, parameter.value.numel())
-                               .view(parameter.value.sizes()));
+      tensors.emplace_back(
+          parameter.name,
+          whole.narrow(0, parameter.offset, parameter.value.numel()).view(parameter.value.sizes()));
     }
   }
   return tensors;

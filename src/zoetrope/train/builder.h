@@ -11,11 +11,9 @@ namespace zoetrope {
 
 /// Loads every role in the order of the config and builds the method on them. `random` is borrowed
 /// by models and method.
-std::unique_ptr<TrainingMethod> build_method(const RunConfig& config,
-                                             const ComponentRegistries& registries,
-                                             RandomSource& random,
-                                             const std::shared_ptr<const Mesh>& mesh =
-                                                 std::make_shared<Mesh>());
+std::unique_ptr<TrainingMethod> build_method(
+    const RunConfig& config, const ComponentRegistries& registries, RandomSource& random,
+    const std::shared_ptr<const Mesh>& mesh = std::make_shared<Mesh>());
 
 NamedCallbacks build_callbacks(const RunConfig& config, const ComponentRegistries& registries,
                                TrainingMethod& method);
@@ -27,7 +25,6 @@ struct TrainingData {
 };
 
 /// The data of training.data, with the columns that the student needs: this rank's share.
-TrainingData build_data(const RunConfig& config, TrainingMethod& method,
-                        const Mesh& mesh = {});
+TrainingData build_data(const RunConfig& config, TrainingMethod& method, const Mesh& mesh = {});
 
 }  // namespace zoetrope

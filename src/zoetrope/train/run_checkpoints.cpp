@@ -67,9 +67,8 @@ RunCheckpoints::RunCheckpoints(Options options) : options_(std::move(options)) {
   // A damaged newer one that `latest` passed over is written again.
   if (!is_latest(resume)) refuse_other_checkpoints(config.output_dir, resume_from_);
   if (config.training_state_checkpointing_steps > 0) {
-    writer_ = std::make_unique<CheckpointWriter>(
-        CheckpointWriter::Options{config.output_dir, config.checkpoints_total_limit,
-                                  options_.board});
+    writer_ = std::make_unique<CheckpointWriter>(CheckpointWriter::Options{
+        config.output_dir, config.checkpoints_total_limit, options_.board});
   }
   if (!resume_from_) {
     if (!resume.empty())

@@ -70,9 +70,8 @@ class RunCheckpoints {
 };
 
 /// What RunCheckpoints needs of a run's config.
-RunCheckpoints::Options checkpoint_options(const RunConfig& config,
-                                           std::shared_ptr<const Mesh> mesh = std::make_shared<Mesh>(),
-                                           std::shared_ptr<MessageBoard> board =
-                                               std::make_shared<MessageBoard>());
+RunCheckpoints::Options checkpoint_options(
+    const RunConfig& config, std::shared_ptr<const Mesh> mesh = std::make_shared<Mesh>(),
+    std::shared_ptr<MessageBoard> board = std::make_shared<MessageBoard>());
 
 }  // namespace zoetrope

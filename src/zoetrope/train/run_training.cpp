@@ -96,8 +96,7 @@ int run_training(const RunConfig& config, const ComponentRegistries& registries)
   const FolderLock lock(output_dir);
 
   const auto mesh = std::make_shared<const Mesh>();
-  RunCheckpoints checkpoints(
-      checkpoint_options(config, mesh, std::make_shared<MessageBoard>()));
+  RunCheckpoints checkpoints(checkpoint_options(config, mesh, std::make_shared<MessageBoard>()));
   const auto tracker = make_trackers(config.training.tracker,
                                      {.output_dir = output_dir,
                                       .max_train_steps = config.training.loop.max_train_steps,

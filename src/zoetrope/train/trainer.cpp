@@ -105,8 +105,7 @@ void Trainer::backward(const StepOutput& output, bool is_last) {
   };
   for_each_store([&](ParameterResidency& residency) { residency.begin_micro_batch(is_last); });
   // The sum over micro-batches and ranks is the mean over the samples of the step.
-  method_.backward(output,
-                   options_.gradient_accumulation_steps * mesh_->sizes.num_data_groups());
+  method_.backward(output, options_.gradient_accumulation_steps * mesh_->sizes.num_data_groups());
   for_each_store([](ParameterResidency& residency) { residency.finish_micro_batch(); });
 }
 

@@ -38,9 +38,9 @@ class Trainer {
   Trainer(Options options, const Parts& parts);
 
   /// Goes on from the checkpoint that `checkpoints` found, if any, and runs to max_train_steps or,
-  /// when a StopSignal came to any rank, to the end of the step and a checkpoint of it. Throws TrainingError,
-  /// before the optimizer steps, when a loss or a gradient norm is not finite; the message names
-  /// the step and its samples.
+  /// when a StopSignal came to any rank, to the end of the step and a checkpoint of it. Throws
+  /// TrainingError, before the optimizer steps, when a loss or a gradient norm is not finite; the
+  /// message names the step and its samples.
   void run();
   /// What the callbacks saw last: the step, and the averaged weights if there are any.
   const RunState& state() const { return state_; }

@@ -71,10 +71,11 @@ void DistributedConfig::describe(config::Schema<DistributedConfig>& schema) {
                one_of({"auto", "cpu", "cuda"}));
   schema.without_effect("pin_cpu_memory", "host memory is managed by the loader");
   schema.check(check_mesh);
-  schema.field("deterministic", &DistributedConfig::deterministic,
-               "The same bits for 1, 2, 4, ... data-parallel or sharded processes when "
-               "gradient_accumulation_steps makes up the difference. Costs a second gradient buffer "
-               "and an exchange in every micro-batch.");
+  schema.field(
+      "deterministic", &DistributedConfig::deterministic,
+      "The same bits for 1, 2, 4, ... data-parallel or sharded processes when "
+      "gradient_accumulation_steps makes up the difference. Costs a second gradient buffer "
+      "and an exchange in every micro-batch.");
   schema.field("reduce_dtype", &DistributedConfig::reduce_dtype,
                "How gradients travel between processes; they are summed in fp32.",
                one_of({"fp32", "bf16"}));

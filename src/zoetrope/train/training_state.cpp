@@ -126,7 +126,8 @@ std::vector<StateTensor> callback_shards(const ModelBase& student, const std::st
 
 void add_items(const std::vector<StateTensor>& tensors, std::vector<DcpItem>& items) {
   for (const StateTensor& tensor : tensors) {
-    for (DcpItem& item : items_of_shard(tensor.path, tensor.shard)) items.push_back(std::move(item));
+    for (DcpItem& item : items_of_shard(tensor.path, tensor.shard))
+      items.push_back(std::move(item));
   }
 }
 
@@ -216,9 +217,8 @@ StateDict stored_method_state(const DcpFolder& checkpoint, int64_t rank) {
 
 void restore_method(const DcpFolder& checkpoint, TrainingMethod& method, const Mesh& mesh) {
   const StateDict state = stored_method_state(checkpoint, mesh.rank);
-  const bool is_of_other_ranks =
-      state.empty() != stored_method_state(checkpoint, 0).empty() ||
-      !stored_method_state(checkpoint, mesh.sizes.num_ranks()).empty();
+  const bool is_of_other_ranks = state.empty() != stored_method_state(checkpoint, 0).empty() ||
+                                 !stored_method_state(checkpoint, mesh.sizes.num_ranks()).empty();
   if (is_of_other_ranks) {
     fail<CheckpointError>(
         "{}: the method's state must be that of {} ranks, but is that of another number; resume "
@@ -325,8 +325,7 @@ void restore_callback(const DcpFolder& checkpoint, const std::string& name, Call
 
 /// Of the ranks that hold the same part of a store, one writes it.
 bool writes_shards(const ParameterStore& parameters, const Mesh& mesh) {
-  return parameters.options().num_shards > 1 ? mesh.place.replicate == 0
-                                             : mesh.data->index() == 0;
+  return parameters.options().num_shards > 1 ? mesh.place.replicate == 0 : mesh.data->index() == 0;
 }
 
 }  // namespace

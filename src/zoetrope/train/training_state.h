@@ -12,9 +12,10 @@
 
 namespace zoetrope {
 
-/// This rank's part of everything of `method` and `callbacks` that changes in training; what several
-/// ranks have is given by one of them. Tensors are views of the live state. Random numbers are keyed and need none
-/// (docs/decisions/0002-keyed-random-numbers.md); the loader's position is not in here.
+/// This rank's part of everything of `method` and `callbacks` that changes in training; what
+/// several ranks have is given by one of them. Tensors are views of the live state. Random numbers
+/// are keyed and need none (docs/decisions/0002-keyed-random-numbers.md); the loader's position is
+/// not in here.
 std::vector<DcpItem> training_state(TrainingMethod& method, const NamedCallbacks& callbacks,
                                     const Mesh& mesh);
 

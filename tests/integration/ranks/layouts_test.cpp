@@ -24,10 +24,8 @@ struct Layout {
 };
 
 const std::vector<Layout> kLayouts = {
-    {"Replicated2", {.replicate = 2}},
-    {"Sharded2", {.shard = 2}},
-    {"Replicated4", {.replicate = 4}},
-    {"Sharded4", {.shard = 4}},
+    {"Replicated2", {.replicate = 2}},           {"Sharded2", {.shard = 2}},
+    {"Replicated4", {.replicate = 4}},           {"Sharded4", {.shard = 4}},
     {"Hybrid2x2", {.replicate = 2, .shard = 2}},
 };
 
@@ -95,8 +93,7 @@ TEST_P(Layouts, DeterministicRunsHaveTheSameBits) {
   const auto& [method, layout] = GetParam();
   const std::vector<std::string> deterministic = {"--training.distributed.deterministic=true"};
   const LayoutResult one = train_on({}, run_for(method, {}, deterministic));
-  const LayoutResult several =
-      train_on(layout.sizes, run_for(method, layout.sizes, deterministic));
+  const LayoutResult several = train_on(layout.sizes, run_for(method, layout.sizes, deterministic));
   for (const auto& [step, metrics] : one.logged) {
     for (const auto& [name, value] : metrics) {
       if (name.find("loss") == std::string::npos && !name.starts_with("grad_norm/")) continue;

@@ -52,8 +52,8 @@ class DcpFolder {
   /// Copies the whole tensor into `destination` (any device), which must have its shape and type.
   void read_into(const std::string& key, const at::Tensor& destination) const;
   /// Copies elements begin .. begin + n of the tensor, in row-major order, into `destination`
-  /// (flat [n], any device and type), reading only the chunks that hold some. Throws as read_tensor,
-  /// and when the tensor's shape is not `shape`.
+  /// (flat [n], any device and type), reading only the chunks that hold some. Throws as
+  /// read_tensor, and when the tensor's shape is not `shape`.
   void read_range(const std::string& key, const std::vector<int64_t>& shape, int64_t begin,
                   const at::Tensor& destination) const;
   /// The Python value. Throws CheckpointError when it is missing, or is a tensor.

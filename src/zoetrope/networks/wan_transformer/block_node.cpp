@@ -46,8 +46,8 @@ struct BlockNode : torch::autograd::Function<BlockNode> {
                             const std::optional<at::Tensor>& text,
                             const std::optional<at::Tensor>& image, const at::Tensor& modulation,
                             const c10::intrusive_ptr<SavedBlock>& saved) {
-    const variable_list inputs = {hidden, text.value_or(at::Tensor()),
-                                  image.value_or(at::Tensor()), modulation};
+    const variable_list inputs = {hidden, text.value_or(at::Tensor()), image.value_or(at::Tensor()),
+                                  modulation};
     ctx->saved_data["block"] = c10::IValue::make_capsule(saved);
     const bool keep = saved->graph.has_value();
     InnerGraph graph = saved->run(inputs, keep);
@@ -72,8 +72,7 @@ struct BlockNode : torch::autograd::Function<BlockNode> {
     residency.begin_backward(group, group > 0 ? std::optional(group - 1) : std::nullopt);
     const InnerGraph graph =
         saved->graph ? std::move(*saved->graph) : saved->run(inputs, /*differentiable=*/true);
-    if (graph.output.requires_grad())
-      torch::autograd::backward({graph.output}, {gradients[0]});
+    if (graph.output.requires_grad()) torch::autograd::backward({graph.output}, {gradients[0]});
     residency.end_backward(group);
     variable_list result;
     for (const at::Tensor& leaf : graph.leaves)

@@ -39,8 +39,8 @@ class FusedLinear {
   void bias_gradient(const at::Tensor& sums) const;
 
  private:
-  /// Layers whose weights and biases lie one after the other, known by the first one: its memory may
-  /// be another one at every use.
+  /// Layers whose weights and biases lie one after the other, known by the first one: its memory
+  /// may be another one at every use.
   struct Part {
     const Parameter* weight;
     const Parameter* bias;

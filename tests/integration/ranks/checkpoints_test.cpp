@@ -1,0 +1,106 @@
+// Checkpoints across layouts: what any arrangement of ranks saved, any other goes on from.
+#include <filesystem>
+
+#include <ATen/ATen.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "integration/ranks/layout_run.h"
+#include "support/golden.h"
+#include "support/temporary_folder.h"
+#include "zoetrope/checkpoint/dcp/dcp_folder.h"
+
+namespace zoetrope {
+namespace {
+
+using test::LayoutResult;
+using test::LayoutRun;
+using test::train_on;
+
+constexpr int64_t kNumMicroBatches = 4;
+
+/// Statistics of the samples that rank 0 saw.
+bool is_of_one_rank(const std::string& key) {
+  return key.starts_with("callbacks.distillation_health.");
+}
+
+class CheckpointsAcrossLayouts : public testing::TestWithParam<const char*> {
+ public:
+  ~CheckpointsAcrossLayouts() override { std::filesystem::current_path(working_folder_); }
+
+ protected:
+  CheckpointsAcrossLayouts() { std::filesystem::current_path(test::golden_root()); }
+
+  LayoutResult train_to(int64_t num_steps, const MeshSizes& sizes, const std::string& folder) {
+    LayoutRun run{GetParam()};
+    run.overrides = {
+        "--training.data.train_batch_size=1", "--training.distributed.deterministic=true",
+        "--callbacks.ema._target_=ema",       "--callbacks.ema.decay=0.5",
+        "--callbacks.ema.start_iter=2",       "--training.loop.max_train_steps=8"};
+    run.num_steps = num_steps;
+    run.accumulation = kNumMicroBatches / sizes.num_data_groups();
+    return train_on(sizes, run, (folder_ / folder).string());
+  }
+
+  /// The newest checkpoint of a run.
+  DcpFolder checkpoint(const std::string& folder, int64_t step) const {
+    return DcpFolder(folder_ / folder / ("checkpoint-" + std::to_string(step)) / "dcp");
+  }
+
+  test::TemporaryFolder folder_;
+
+ private:
+  std::filesystem::path working_folder_ = std::filesystem::current_path();
+};
+
+TEST_P(CheckpointsAcrossLayouts, ARunMovesBetweenLayoutsWithTheSameBits) {
+  const LayoutResult undisturbed = train_to(8, {}, "one");
+  train_to(2, {}, "moving");
+  train_to(4, {.shard = 4}, "moving");
+  train_to(5, {.replicate = 2, .shard = 2}, "moving");
+  train_to(6, {.replicate = 2}, "moving");
+  train_to(7, {.shard = 2}, "moving");
+  const LayoutResult moved = train_to(8, {}, "moving");
+  for (const auto& [name, weight] : undisturbed.weights)
+    EXPECT_TRUE(at::equal(moved.weights.at(name), weight)) << name;
+  // Moments and averages, too.
+  const DcpFolder expected = checkpoint("one", 8);
+  const DcpFolder actual = checkpoint("moving", 8);
+  size_t num_averages = 0;
+  for (const auto& [key, entry] : expected.entries()) {
+    if (!entry.is_tensor || is_of_one_rank(key)) continue;
+    EXPECT_TRUE(at::equal(actual.read_tensor(key), expected.read_tensor(key))) << key;
+    num_averages += key.starts_with("callbacks.ema.student_ema.") ? 1 : 0;
+  }
+  EXPECT_GT(num_averages, 10U);
+}
+
+TEST_P(CheckpointsAcrossLayouts, EachRankWritesItsPartOnce) {
+  train_to(2, {.replicate = 2, .shard = 2}, "hybrid");
+  train_to(2, {}, "one");
+  const DcpFolder hybrid = checkpoint("hybrid", 2);
+  const DcpFolder one = checkpoint("one", 2);
+  uint64_t num_bytes = 0;
+  std::map<std::string, uint64_t> num_bytes_by_file;
+  for (const auto& [key, entry] : hybrid.entries()) {
+    ASSERT_TRUE(one.contains(key)) << key;
+    if (!entry.is_tensor || is_of_one_rank(key)) continue;
+    // Every element once, whatever the number of replicas: read_tensor refuses overlaps and gaps.
+    EXPECT_TRUE(at::equal(hybrid.read_tensor(key), one.read_tensor(key))) << key;
+    for (const DcpChunk& chunk : entry.chunks) {
+      num_bytes_by_file[chunk.file] += chunk.num_bytes;
+      num_bytes += chunk.num_bytes;
+    }
+  }
+  // Ranks 2 and 3 hold copies of what ranks 0 and 1 wrote.
+  EXPECT_THAT(num_bytes_by_file, testing::UnorderedElementsAre(testing::Key("__0_0.distcp"),
+                                                               testing::Key("__1_0.distcp")));
+  EXPECT_GT(num_bytes_by_file["__1_0.distcp"], num_bytes / 5);
+}
+
+INSTANTIATE_TEST_SUITE_P(Methods, CheckpointsAcrossLayouts,
+                         testing::Values("c01_sft/config.yaml", "c02_dmd2_simulate/config.yaml"),
+                         [](const auto& info) { return info.index == 0 ? "FineTune" : "Dmd2"; });
+
+}  // namespace
+}  // namespace zoetrope
