@@ -1,6 +1,7 @@
 #include "zoetrope/train_command.h"
 
 #include <cstdio>
+#include <optional>
 
 #include <CLI/Config.hpp>
 #include <CLI/Error.hpp>
@@ -9,6 +10,7 @@
 
 #include "zoetrope/base/log.h"
 #include "zoetrope/base/model_path.h"
+#include "zoetrope/distributed/rank_environment.h"
 #include "zoetrope/train/run_stages.h"
 #include "zoetrope/train/update_summary.h"
 
@@ -34,6 +36,10 @@ struct Options {
 
 void train(const Options& options, const Catalog& catalog,
            const std::vector<std::string>& overrides) {
+  const RankEnvironment environment = read_rank_environment(process_environment());
+  // Under launchers that mix the output of all ranks the first one speaks for them.
+  std::optional<QuietLog> quiet;
+  if (environment.rank != 0 && !environment.has_own_log) quiet.emplace();
   config::Issues issues;
   const std::vector<Stage> stages =
       read_stages(config::parse_yaml_file(expand_user(options.file)),
@@ -50,7 +56,7 @@ void train(const Options& options, const Catalog& catalog,
     return;
   }
   constexpr int kSignalExitBase = 128;  // as a shell reports a process that a signal ended
-  if (const int signal = run_stages(stages, catalog.registries); signal != 0)
+  if (const int signal = run_stages(stages, catalog.registries, environment); signal != 0)
     throw CLI::RuntimeError(kSignalExitBase + signal);
 }
 

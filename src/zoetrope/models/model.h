@@ -5,6 +5,7 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -13,6 +14,7 @@
 #include "zoetrope/data/batch.h"
 #include "zoetrope/diffusion/flow_match_schedule.h"
 #include "zoetrope/diffusion/timestep_sampling.h"
+#include "zoetrope/distributed/mesh.h"
 #include "zoetrope/models/training_batch.h"
 #include "zoetrope/tensor/parameter_store.h"
 #include "zoetrope/tensor/random_source.h"
@@ -32,6 +34,7 @@ struct ModelContext {
   std::optional<int64_t> local_attn_size;             ///< pipeline.dit_config.*, causal models
   std::optional<int64_t> sink_size;
   RandomSource* random = nullptr;  ///< borrowed; outlives the models
+  std::shared_ptr<const Mesh> mesh = std::make_shared<const Mesh>();  ///< of this rank
 };
 
 /// Where prepare_batch takes its latents from: the data, or zeros of the configured size (data-free

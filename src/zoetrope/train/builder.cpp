@@ -18,10 +18,11 @@ TimestepDensityOptions timestep_density(const ModelTrainingConfig& config) {
   return options;
 }
 
-ModelContext model_context(const RunConfig& config, RandomSource& random) {
+ModelContext model_context(const RunConfig& config, RandomSource& random,
+                           std::shared_ptr<const Mesh> mesh) {
   const TrainingConfig& training = config.training;
   ModelContext context;
-  context.device = resolve_device(training.distributed.device);
+  context.device = resolve_device(training.distributed.device, mesh->local_rank);
   context.compute_dtype = parse_dtype(training.model.compute_dtype).value();
   context.timestep_density = timestep_density(training.model);
   context.gradient_checkpointing = training.model.enable_gradient_checkpointing_type;
@@ -32,6 +33,7 @@ ModelContext model_context(const RunConfig& config, RandomSource& random) {
   context.local_attn_size = config.pipeline.dit_config.local_attn_size;
   context.sink_size = config.pipeline.dit_config.sink_size;
   context.random = &random;
+  context.mesh = std::move(mesh);
   return context;
 }
 
@@ -42,10 +44,17 @@ double flow_shift(const RunConfig& config, const std::filesystem::path& pipeline
 
 }  // namespace
 
+MeshSizes mesh_sizes(const DistributedConfig& given) {
+  DistributedConfig config = given;
+  config.resolve();
+  return {config.hsdp_replicate_dim, *config.hsdp_shard_dim, *config.sp_size, config.tp_size};
+}
+
 std::unique_ptr<TrainingMethod> build_method(const RunConfig& config,
                                              const ComponentRegistries& registries,
-                                             RandomSource& random) {
-  const ModelContext context = model_context(config, random);
+                                             RandomSource& random,
+                                             std::shared_ptr<const Mesh> mesh) {
+  const ModelContext context = model_context(config, random, std::move(mesh));
   MethodContext method_context;
   for (const auto& [role, component] : config.models) {
     try {
@@ -67,11 +76,11 @@ std::unique_ptr<TrainingMethod> build_method(const RunConfig& config,
 }
 
 NamedCallbacks build_callbacks(const RunConfig& config, const ComponentRegistries& registries,
-                               TrainingMethod& method) {
+                               TrainingMethod& method, const Mesh& mesh) {
   CallbackContext context;
   context.output_dir = config.training.checkpoint.output_dir;
   context.pipeline_folder = method.student().pipeline_folder();
-  context.device = resolve_device(config.training.distributed.device);
+  context.device = resolve_device(config.training.distributed.device, mesh.local_rank);
   context.data = config.training.data;
   context.flow_shift = flow_shift(config, context.pipeline_folder);
   NamedCallbacks callbacks;

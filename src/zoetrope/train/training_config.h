@@ -22,6 +22,8 @@ struct DistributedConfig {
   int64_t hsdp_replicate_dim = 1;
   std::optional<int64_t> hsdp_shard_dim;  ///< num_gpus when absent; set by resolve()
   std::string device = "auto";
+  double rendezvous_timeout_sec = 60.0;
+  double collective_timeout_sec = 600.0;
 
   /// Fills what follows from num_gpus.
   void resolve();
