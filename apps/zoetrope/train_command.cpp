@@ -8,11 +8,13 @@
 #include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 
+#include "zoetrope/base/error.h"
 #include "zoetrope/base/log.h"
 #include "zoetrope/base/model_path.h"
 #include "zoetrope/distributed/rank_environment.h"
 #include "zoetrope/train/run_stages.h"
 #include "zoetrope/train/update_summary.h"
+#include "zoetrope/train_arguments.h"
 
 namespace zoetrope {
 namespace {
@@ -34,18 +36,24 @@ struct Options {
   bool dry_run = false;
 };
 
+std::vector<Stage> read_config(const std::string& file, const std::vector<std::string>& overrides,
+                               const Catalog& catalog) {
+  config::Issues issues;
+  std::vector<Stage> stages =
+      read_stages(config::parse_yaml_file(expand_user(file)), config::parse_overrides(overrides),
+                  catalog.tables(), issues);
+  for (const std::string& note : issues.notes()) log_info("note: {}", note);
+  issues.throw_if_any();
+  return stages;
+}
+
 void train(const Options& options, const Catalog& catalog,
            const std::vector<std::string>& overrides) {
   const RankEnvironment environment = read_rank_environment(process_environment());
   // Under launchers that mix the output of all ranks the first one speaks for them.
   std::optional<QuietLog> quiet;
   if (environment.rank != 0 && !environment.has_own_log) quiet.emplace();
-  config::Issues issues;
-  const std::vector<Stage> stages =
-      read_stages(config::parse_yaml_file(expand_user(options.file)),
-                  config::parse_overrides(overrides), catalog.tables(), issues);
-  for (const std::string& note : issues.notes()) log_info("note: {}", note);
-  issues.throw_if_any();
+  const std::vector<Stage> stages = read_config(options.file, overrides, catalog);
   if (options.dry_run) {
     for (const Stage& stage : stages) {
       log_info("{}{}{}", stage.name, stage.name.empty() ? "" : ": ",
@@ -61,6 +69,14 @@ void train(const Options& options, const Catalog& catalog,
 }
 
 }  // namespace
+
+std::vector<Stage> read_train_arguments(const std::vector<std::string>& arguments,
+                                        const Catalog& catalog) {
+  const TrainArguments split = split_train_arguments(arguments);
+  const std::string file = config_file(split);
+  if (file.empty()) fail<ConfigError>("train: must name a config, but there is no FILE");
+  return read_config(file, split.overrides, catalog);
+}
 
 void add_train_command(CLI::App& app, const Catalog& catalog, std::vector<std::string> overrides) {
   auto options = std::make_shared<Options>();

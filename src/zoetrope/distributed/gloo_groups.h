@@ -16,8 +16,9 @@ class Store;
 namespace zoetrope {
 
 /// Makes groups whose ranks meet in `store` and connect at this machine's address `host`. A
-/// collective that waits longer than `timeout` fails.
+/// collective that waits longer than `timeout` fails, and `explain` says why.
 GroupFactory gloo_groups(const c10::intrusive_ptr<c10d::Store>& store,
-                         std::chrono::milliseconds timeout, const std::string& host);
+                         std::chrono::milliseconds timeout, const std::string& host,
+                         ExplainFailure explain = {});
 
 }  // namespace zoetrope

@@ -9,6 +9,7 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 
 #include "zoetrope/base/error.h"
+#include "zoetrope/distributed/failure_report.h"
 #include "zoetrope/distributed/gloo_groups.h"
 #include "zoetrope/distributed/rank_store.h"
 
@@ -22,7 +23,6 @@ constexpr milliseconds kFirstPause(5);
 constexpr milliseconds kLongestPause(200);
 // For the other ranks to read from the store what made this one leave.
 constexpr milliseconds kLeavingTimeout(5000);
-constexpr const char* kFailure = "failure";
 
 /// Whether `done` came true in time. Asks more and more seldom.
 template <class Done>
@@ -38,7 +38,7 @@ bool poll_until(milliseconds timeout, Done done) {
 }
 
 std::string describe_ranks(const std::vector<int64_t>& ranks) {
-  return fmt::format("{} {}", ranks.size() == 1 ? "rank" : "ranks", fmt::join(ranks, ", "));
+  return fmt::format("{} {}", ranks.size() == 1 ? "rank" : "ranks", fmt::join(ranks, ","));
 }
 
 /// What of `own` is not as in `first`, or nothing.
@@ -55,17 +55,27 @@ std::string first_difference(const Rendezvous::Facts& first, const Rendezvous::F
   return "";
 }
 
+/// Launchers keep one store over restarts.
+c10::intrusive_ptr<c10d::Store> store_of_attempt(const c10::intrusive_ptr<c10d::Store>& store,
+                                                 int64_t restart_count) {
+  return c10::make_intrusive<c10d::PrefixStore>(fmt::format("zoetrope/attempt_{}", restart_count),
+                                                store);
+}
+
 c10::intrusive_ptr<c10d::Store> open_store(const RankEnvironment& environment,
                                            milliseconds timeout) {
   const StoreAddress address{environment.master_address, environment.master_port};
   const bool serves = environment.rank == 0 && !environment.launcher_has_store;
   const auto store = serves ? host_store(address).store : connect_store(address, timeout);
-  // torchrun keeps one store over restarts.
-  return c10::make_intrusive<c10d::PrefixStore>(
-      fmt::format("zoetrope/attempt_{}", environment.restart_count), store);
+  return store_of_attempt(store, environment.restart_count);
 }
 
 }  // namespace
+
+std::optional<std::string> first_failure(const c10::intrusive_ptr<c10d::Store>& store,
+                                         int64_t restart_count) {
+  return reported_failure(*store_of_attempt(store, restart_count));
+}
 
 Rendezvous::Rendezvous(RankEnvironment environment, RendezvousTimeouts timeouts)
     : environment_(std::move(environment)), timeouts_(timeouts) {
@@ -77,15 +87,16 @@ Rendezvous::Rendezvous(RankEnvironment environment, RendezvousTimeouts timeouts)
         "two runs use this address?",
         environment_.master_address, environment_.master_port, environment_.rank);
   }
+  store_->add("come", 1);
 }
 
 Rendezvous::~Rendezvous() {
   if (!store_) return;
   try {
-    const int64_t num_left = store_->add("left", 1);
+    store_->add("left", 1);
     const bool serves = is_first() && !environment_.launcher_has_store;
-    if (!serves || num_left == environment_.num_ranks) return;
-    poll_until(kLeavingTimeout, [&] { return store_->add("left", 0) == environment_.num_ranks; });
+    if (serves)
+      poll_until(kLeavingTimeout, [&] { return store_->add("left", 0) >= store_->add("come", 0); });
   } catch (const std::exception& error) {
     // The store has ended before this rank, which has nothing more to ask it.
     return;
@@ -125,7 +136,8 @@ Mesh Rendezvous::form_mesh(const MeshSizes& sizes) {
   const auto groups = c10::make_intrusive<c10d::PrefixStore>(name, store_);
   const std::string host =
       local_address_towards({environment_.master_address, environment_.master_port});
-  Mesh mesh = make_mesh(sizes, environment_.rank, gloo_groups(groups, timeouts_.collective, host));
+  Mesh mesh = make_mesh(sizes, environment_.rank,
+                        gloo_groups(groups, timeouts_.collective, host, explain_by(store_)));
   mesh.local_rank = environment_.local_rank;
   return mesh;
 }
@@ -133,7 +145,7 @@ Mesh Rendezvous::form_mesh(const MeshSizes& sizes) {
 void Rendezvous::report_failure(const std::string& message) {
   if (!store_) return;
   try {
-    store_->compareSet(kFailure, "", fmt::format("rank {} failed: {}", environment_.rank, message));
+    report_failure_of_rank(*store_, environment_.rank, message);
   } catch (const std::exception& error) {
     // The store has ended, so nobody is left to tell; the failure itself is what counts.
     return;
@@ -152,11 +164,11 @@ void Rendezvous::meet(const std::string& where, milliseconds timeout) {
   fail<DistributedError>(
       "ranks: all {} must come within {} s, but {} did not; see what they print, or give them "
       "more time by training.distributed.rendezvous_timeout_sec",
-      environment_.num_ranks, timeout.count() / 1000, missing_ranks(where));
+      environment_.num_ranks, timeout.count() / 1e3, missing_ranks(where));
 }
 
 void Rendezvous::throw_if_failed() {
-  if (store_->check({kFailure})) fail<DistributedError>("{}", store_->get_to_str(kFailure));
+  if (const auto failure = reported_failure(*store_)) fail<DistributedError>("{}", *failure);
 }
 
 std::string Rendezvous::missing_ranks(const std::string& where) {

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,6 +25,11 @@ struct RendezvousTimeouts {
   std::chrono::milliseconds meeting = std::chrono::seconds(60);      ///< for all ranks to come
   std::chrono::milliseconds collective = std::chrono::seconds(600);  ///< for one operation
 };
+
+/// What the first rank that has failed since the ranks were started for the `restart_count`th time
+/// again has reported: `rank 1 failed: ...`.
+std::optional<std::string> first_failure(const c10::intrusive_ptr<c10d::Store>& store,
+                                         int64_t restart_count);
 
 class Rendezvous {
  public:
