@@ -17,6 +17,7 @@
 #include "zoetrope/init_command.h"
 #include "zoetrope/inspect_command.h"
 #include "zoetrope/kernels/process_memory.h"
+#include "zoetrope/launch_command.h"
 #include "zoetrope/play_command.h"
 #include "zoetrope/preprocess_command.h"
 #include "zoetrope/sample_command.h"
@@ -42,11 +43,18 @@ int run(std::vector<std::string> arguments) {
     arguments = split.own;
     arguments.insert(arguments.begin(), "train");
   }
+  zoetrope::LaunchArguments launched;
+  if (!arguments.empty() && arguments.front() == "launch") {
+    launched = zoetrope::split_launch_arguments({arguments.begin() + 1, arguments.end()});
+    arguments = launched.own;
+    arguments.insert(arguments.begin(), "launch");
+  }
   CLI::App app("Trains video diffusion models from one YAML file.", "zoetrope");
   app.require_subcommand(1);
   app.footer("`zoetrope COMMAND --help` explains a command, with examples.");
   const zoetrope::Catalog catalog;
   add_train_command(app, catalog, std::move(split.overrides));
+  add_launch_command(app, catalog, std::move(launched.train));
   add_validate_command(app, catalog.tables());
   add_targets_command(app, catalog.tables());
   zoetrope::add_evaluate_command(app);

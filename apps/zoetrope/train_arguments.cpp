@@ -18,4 +18,15 @@ TrainArguments split_train_arguments(const std::vector<std::string>& arguments) 
   return split;
 }
 
+std::string config_file(const TrainArguments& arguments) {
+  const std::string option = "--config";
+  for (size_t i = 0; i < arguments.own.size(); ++i) {
+    const std::string& argument = arguments.own[i];
+    if (argument == option) return i + 1 < arguments.own.size() ? arguments.own[i + 1] : "";
+    if (argument.starts_with(option + "=")) return argument.substr(option.size() + 1);
+    if (!argument.starts_with("-")) return argument;
+  }
+  return "";
+}
+
 }  // namespace zoetrope

@@ -17,4 +17,7 @@ struct TrainArguments {
 /// next argument as its value unless it has an `=`.
 TrainArguments split_train_arguments(const std::vector<std::string>& arguments);
 
+/// The config that the command's own arguments name; empty when there is none.
+std::string config_file(const TrainArguments& arguments);
+
 }  // namespace zoetrope

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
 
 #include <c10/util/intrusive_ptr.h>
 
@@ -14,8 +15,10 @@ class Store;
 
 namespace zoetrope {
 
-/// Makes groups whose ranks meet in `store`. A collective that waits longer than `timeout` fails.
+/// Makes groups whose ranks meet in `store` and connect at this machine's address `host`. A
+/// collective that waits longer than `timeout` fails, and `explain` says why.
 GroupFactory gloo_groups(const c10::intrusive_ptr<c10d::Store>& store,
-                         std::chrono::milliseconds timeout);
+                         std::chrono::milliseconds timeout, const std::string& host,
+                         ExplainFailure explain = {});
 
 }  // namespace zoetrope

@@ -1,5 +1,8 @@
 #include "zoetrope/distributed/group.h"
 
+#include <algorithm>
+#include <chrono>
+
 #include <ATen/ATen.h>
 #include <fmt/ranges.h>
 #include <torch/csrc/distributed/c10d/Backend.hpp>
@@ -21,7 +24,8 @@ void check_flat(const at::Tensor& tensor, const char* operation) {
 }  // namespace
 
 struct PendingCollective::State {
-  std::string what;
+  FailedCollective call;
+  ExplainFailure explain;
   c10::intrusive_ptr<c10d::Work> work;
   std::vector<at::Tensor> kept;
   std::function<void()> finish;
@@ -30,10 +34,17 @@ struct PendingCollective::State {
 void PendingCollective::wait() {
   if (!state_) return;
   const std::shared_ptr<State> state = std::move(state_);
+  const auto start = std::chrono::steady_clock::now();
   try {
     state->work->wait();
   } catch (const std::exception& error) {
-    fail<DistributedError>("{}: must end on every rank, but failed: {}", state->what, error.what());
+    FailedCollective& call = state->call;
+    call.waited_sec =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    fail<DistributedError>(
+        "{} in group '{}' of ranks {}, rank {}, call {}: must end on every rank, but {} ({})",
+        call.operation, call.group, fmt::join(call.ranks, ","), call.rank, call.call,
+        state->explain ? state->explain(call) : "failed", error.what());
   }
   if (state->finish) state->finish();
 }
@@ -44,11 +55,12 @@ std::shared_ptr<Group> Group::alone(std::string name) {
 }
 
 Group::Group(std::string name, c10::intrusive_ptr<c10d::Backend> backend,
-             std::vector<int64_t> ranks, int64_t index)
+             std::vector<int64_t> ranks, int64_t index, ExplainFailure explain)
     : name_(std::move(name)),
       backend_(std::move(backend)),
       ranks_(std::move(ranks)),
-      index_(index) {
+      index_(index),
+      explain_(std::move(explain)) {
   TORCH_CHECK(backend_.defined() || ranks_.size() == 1, "group ", name_,
               ": several ranks must have a backend");
 }
@@ -62,8 +74,9 @@ PendingCollective Group::pending(const char* operation, int64_t num_bytes,
   traffic_.num_bytes += num_bytes;
   PendingCollective pending;
   pending.state_ = std::make_shared<PendingCollective::State>();
-  pending.state_->what = fmt::format("{} in group '{}' of ranks {}, rank {}", operation, name_,
-                                     fmt::join(ranks_, ","), ranks_[static_cast<size_t>(index_)]);
+  pending.state_->call = {name_, operation, traffic_.num_calls, ranks_,
+                          ranks_[static_cast<size_t>(index_)]};
+  pending.state_->explain = explain_;
   pending.state_->work = work;
   pending.state_->kept = std::move(kept);
   pending.state_->finish = std::move(finish);
@@ -161,6 +174,12 @@ std::vector<std::vector<double>> Group::all_gather_numbers(const std::vector<dou
 void Group::barrier() {
   if (!backend_) return;
   pending("barrier", 0, backend_->barrier(), {}).wait();
+}
+
+bool any_rank(Group& group, bool value) {
+  const auto values = group.all_gather_numbers({value ? 1.0 : 0.0});
+  return std::any_of(values.begin(), values.end(),
+                     [](const std::vector<double>& of_rank) { return of_rank[0] != 0.0; });
 }
 
 at::Tensor pairwise_sum(const at::Tensor& parts) {

@@ -19,6 +19,20 @@ class Work;
 
 namespace zoetrope {
 
+/// A collective that has failed on this rank.
+struct FailedCollective {
+  std::string group;
+  std::string operation;
+  int64_t call = 0;            ///< the same on all ranks of the group
+  std::vector<int64_t> ranks;  ///< of the group
+  int64_t rank = 0;
+  double waited_sec = 0.0;
+};
+
+/// Says why a collective has failed, with what the other ranks tell; the end of a sentence that
+/// says what must hold.
+using ExplainFailure = std::function<std::string(const FailedCollective&)>;
+
 /// A collective that may still be under way; its tensors are kept alive, and must not be used
 /// before wait() has returned.
 class PendingCollective {
@@ -47,7 +61,7 @@ class Group {
   static std::shared_ptr<Group> alone(std::string name);
   /// `ranks`: the members' ranks in the run, in the order of the backend.
   Group(std::string name, c10::intrusive_ptr<c10d::Backend> backend, std::vector<int64_t> ranks,
-        int64_t index);
+        int64_t index, ExplainFailure explain = {});
   ~Group();
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
@@ -88,7 +102,11 @@ class Group {
   std::vector<int64_t> ranks_;
   int64_t index_;
   Traffic traffic_;
+  ExplainFailure explain_;
 };
+
+/// Whether `value` holds on any rank of the group: for decisions that all must take alike.
+bool any_rank(Group& group, bool value);
 
 /// parts [S, n] fp32 -> their sum [n] in parts[0], neighbours first: ((0 + 1) + (2 + 3)) + ...
 at::Tensor pairwise_sum(const at::Tensor& parts);

@@ -41,6 +41,7 @@ struct Mesh {
   MeshSizes sizes;
   MeshPlace place;
   int64_t rank = 0;
+  int64_t local_rank = 0;  ///< among the ranks of this machine
   std::shared_ptr<Group> world = Group::alone("world");
   std::shared_ptr<Group> replicate = Group::alone("replicate");
   std::shared_ptr<Group> shard = Group::alone("shard");

@@ -183,12 +183,12 @@ std::vector<std::vector<double>> ShardedParameters::gather_numbers(
   return shard_->all_gather_numbers(numbers);
 }
 
-at::Tensor ShardedParameters::gather_flat(const at::Tensor& shard) {
+at::Tensor ShardedParameters::gather_flat(const at::Tensor& shard, bool needed) {
   if (!is_sharded()) return shard;
   const at::NoGradGuard no_grad;
   const at::Tensor whole = at::empty({shard.numel() * shard_->size()}, shard.options());
   shard_->all_gather(shard.detach(), whole).wait();
-  return whole.to(at::kCPU);
+  return needed ? whole.to(at::kCPU) : at::Tensor();
 }
 
 }  // namespace zoetrope

@@ -43,7 +43,7 @@ class ShardedParameters : public ParameterResidency {
   void begin_micro_batch(bool is_last) override;
   void finish_micro_batch() override;
   std::vector<std::vector<double>> gather_numbers(const std::vector<double>& numbers) override;
-  at::Tensor gather_flat(const at::Tensor& shard) override;
+  at::Tensor gather_flat(const at::Tensor& shard, bool needed) override;
 
  private:
   /// Of a group: number of micro-batches (falling powers of two) and the sum of their gradients.

@@ -24,7 +24,9 @@ class ExponentialMovingAverage {
   /// What is kept here of the average: fp32 views.
   TensorShards shards() const { return parameters_.shards_of(averages_); }
   /// The whole average by parameter name, as ParameterStore::tensors().
-  NamedTensors tensors() const { return parameters_.tensors_of(averages_); }
+  NamedTensors tensors(bool needed = true) const {
+    return parameters_.tensors_of(averages_, needed);
+  }
 
  private:
   ParameterStore& parameters_;

@@ -2,15 +2,17 @@
 // replaces by device_stub.cpp.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include <c10/core/Device.h>
 
 namespace zoetrope {
 
-/// `cpu`, `cuda` (this process's GPU), or `auto`: CUDA when the build and the machine have it.
-/// Throws ConfigError when CUDA is asked for and cannot be had.
-c10::Device resolve_device(const std::string& name);
+/// `cpu`, `cuda` (the GPU of the process that is `local_rank` among those of this machine), or
+/// `auto`: CUDA when the build and the machine have it. Throws ConfigError when CUDA is asked for
+/// and cannot be had.
+c10::Device resolve_device(const std::string& name, int64_t local_rank = 0);
 
 /// GPUs that this process sees; 0 in a CPU build.
 int num_cuda_devices();

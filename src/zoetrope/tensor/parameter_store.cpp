@@ -163,14 +163,16 @@ TensorShards ParameterStore::shards_of(const std::vector<at::Tensor>& flat_buffe
   return shards;
 }
 
-NamedTensors ParameterStore::tensors() const {
-  return tensors_of(kept_buffers());
+NamedTensors ParameterStore::tensors(bool needed) const {
+  return tensors_of(kept_buffers(), needed);
 }
 
-NamedTensors ParameterStore::tensors_of(const std::vector<at::Tensor>& flat_buffers) const {
+NamedTensors ParameterStore::tensors_of(const std::vector<at::Tensor>& flat_buffers,
+                                        bool needed) const {
   NamedTensors tensors;
   for (size_t i = 0; i < groups_.size(); ++i) {
-    const at::Tensor whole = residency_->gather_flat(flat_buffers[i]);
+    const at::Tensor whole = residency_->gather_flat(flat_buffers[i], needed);
+    if (!needed) continue;
     for (const Parameter& parameter : groups_[i].parameters) {
       tensors.emplace_back(
           parameter.name,

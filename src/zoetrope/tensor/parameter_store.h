@@ -94,10 +94,11 @@ class ParameterStore {
   /// The same of other buffers, one for each group with the shape of flat_master.
   TensorShards shards_of(const std::vector<at::Tensor>& flat_buffers) const;
   /// The whole masters (or values of a frozen network) in the order of the groups: views, or copies
-  /// on the CPU when they are spread over ranks, all of which must then call this.
-  NamedTensors tensors() const;
+  /// on the CPU when they are spread over ranks, all of which must then call this; ranks that need
+  /// nothing say so and get nothing.
+  NamedTensors tensors(bool needed = true) const;
   /// The same of other buffers, one for each group.
-  NamedTensors tensors_of(const std::vector<at::Tensor>& flat_buffers) const;
+  NamedTensors tensors_of(const std::vector<at::Tensor>& flat_buffers, bool needed = true) const;
   /// Copies the masters into the bf16 values; nothing to do when they share memory.
   void refresh_values();
   void zero_gradients();

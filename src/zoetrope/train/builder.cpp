@@ -22,7 +22,7 @@ ModelContext model_context(const RunConfig& config, RandomSource& random,
                            const std::shared_ptr<const Mesh>& mesh) {
   const TrainingConfig& training = config.training;
   ModelContext context;
-  context.device = resolve_device(training.distributed.device);
+  context.device = resolve_device(training.distributed.device, mesh->local_rank);
   context.compute_dtype = parse_dtype(training.model.compute_dtype).value();
   context.timestep_density = timestep_density(training.model);
   context.gradient_checkpointing = training.model.enable_gradient_checkpointing_type;
@@ -45,6 +45,12 @@ double flow_shift(const RunConfig& config, const std::filesystem::path& pipeline
 }
 
 }  // namespace
+
+MeshSizes mesh_sizes(const DistributedConfig& given) {
+  DistributedConfig config = given;
+  config.resolve();
+  return {config.hsdp_replicate_dim, *config.hsdp_shard_dim, *config.sp_size, config.tp_size};
+}
 
 std::unique_ptr<TrainingMethod> build_method(const RunConfig& config,
                                              const ComponentRegistries& registries,
@@ -72,11 +78,11 @@ std::unique_ptr<TrainingMethod> build_method(const RunConfig& config,
 }
 
 NamedCallbacks build_callbacks(const RunConfig& config, const ComponentRegistries& registries,
-                               TrainingMethod& method) {
+                               TrainingMethod& method, const Mesh& mesh) {
   CallbackContext context;
   context.output_dir = config.training.checkpoint.output_dir;
   context.pipeline_folder = method.student().pipeline_folder();
-  context.device = resolve_device(config.training.distributed.device);
+  context.device = resolve_device(config.training.distributed.device, mesh.local_rank);
   context.data = config.training.data;
   context.flow_shift = flow_shift(config, context.pipeline_folder);
   NamedCallbacks callbacks;

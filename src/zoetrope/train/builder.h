@@ -9,14 +9,17 @@
 
 namespace zoetrope {
 
-/// Loads every role in the order of the config and builds the method on them. `random` is borrowed
-/// by models and method.
+/// How the config arranges the ranks.
+MeshSizes mesh_sizes(const DistributedConfig& config);
+
+/// Loads every role in the order of the config and builds the method on them, on the rank that
+/// `mesh` says. `random` is borrowed by models and method.
 std::unique_ptr<TrainingMethod> build_method(
     const RunConfig& config, const ComponentRegistries& registries, RandomSource& random,
-    const std::shared_ptr<const Mesh>& mesh = std::make_shared<Mesh>());
+    const std::shared_ptr<const Mesh>& mesh = std::make_shared<const Mesh>());
 
 NamedCallbacks build_callbacks(const RunConfig& config, const ComponentRegistries& registries,
-                               TrainingMethod& method);
+                               TrainingMethod& method, const Mesh& mesh = {});
 
 /// The rows of training.data and the loader that reads them.
 struct TrainingData {

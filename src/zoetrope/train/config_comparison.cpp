@@ -46,9 +46,8 @@ void collect(const Node& node, const std::string& path, Scalars& scalars) {
   if (!only_maps) scalars.emplace_back(path, fmt::format("[{}]", fmt::join(items, ", ")));
 }
 
-Scalars scalars_of(const Node& document) {
-  Scalars scalars;
-  collect(document, "", scalars);
+Scalars compared_scalars(const Node& document) {
+  Scalars scalars = config_scalars(document);
   std::erase_if(scalars, [](const auto& entry) {
     return std::find(std::begin(kIgnored), std::end(kIgnored), entry.first) != std::end(kIgnored);
   });
@@ -68,12 +67,18 @@ bool is_fixed(const std::string& path) {
 
 }  // namespace
 
+Scalars config_scalars(const Node& document) {
+  Scalars scalars;
+  collect(document, "", scalars);
+  return scalars;
+}
+
 std::vector<ConfigDifference> compare_configs(const Node& checkpoint, const Node& run,
                                               ConfigForm form) {
-  const Scalars before = scalars_of(checkpoint);
+  const Scalars before = compared_scalars(checkpoint);
   std::map<std::string, std::string> remaining(before.begin(), before.end());
   std::vector<ConfigDifference> differences;
-  for (const auto& [path, value] : scalars_of(run)) {
+  for (const auto& [path, value] : compared_scalars(run)) {
     const auto found = remaining.find(path);
     const bool absent = found == remaining.end();
     const std::string then = absent ? "absent" : found->second;

@@ -3,11 +3,15 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "zoetrope/config/node.h"
 
 namespace zoetrope {
+
+/// Every scalar of a document (lists of scalars as one) with its path, in their order.
+std::vector<std::pair<std::string, std::string>> config_scalars(const config::Node& document);
 
 struct ConfigDifference {
   std::string path;        ///< `training.optimizer.learning_rate`

@@ -1,15 +1,22 @@
 #include "zoetrope/train/run_stages.h"
 
 #include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <optional>
 
 #include <fmt/ranges.h>
+#include <torch/headeronly/version.h>
 
+#include "zoetrope/base/build_id.h"
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/file.h"
 #include "zoetrope/base/folder_lock.h"
 #include "zoetrope/base/log.h"
 #include "zoetrope/base/stop_signal.h"
 #include "zoetrope/checkpoint/checkpoint_folder.h"
+#include "zoetrope/distributed/rendezvous.h"
+#include "zoetrope/tensor/device.h"
 #include "zoetrope/train/config_comparison.h"
 #include "zoetrope/train/path_check.h"
 #include "zoetrope/train/run_training.h"
@@ -32,16 +39,28 @@ bool has_influence(const ConfigDifference& difference) {
                       [&](std::string_view path) { return difference.path.starts_with(path); });
 }
 
-void check_all(const std::vector<Stage>& stages) {
+void check_all(const std::vector<Stage>& stages, const RankEnvironment& environment) {
+  config::Issues issues;
   std::vector<std::pair<std::string, config::Issues>> parts;
   for (const Stage& stage : stages) {
     parts.emplace_back(fmt::format("stage '{}'", stage.name), config::Issues());
-    check_supported(stage.config.training, parts.back().second);
+    check_supported(stage.config.training, environment.num_ranks, parts.back().second);
     check_config_paths(stage.config, parts.back().second);
   }
-  config::Issues issues;
   issues.add_parts(parts);
   issues.throw_if_any();
+  resolve_device(stages.front().config.training.distributed.device, environment.local_rank);
+}
+
+/// Throws unless all ranks are of one run: before anything large is read.
+void check_ranks(const std::vector<Stage>& stages, size_t num_finished, Rendezvous& rendezvous) {
+  Rendezvous::Facts facts = {
+      {"build", build_id()},
+      {"LibTorch", TORCH_VERSION},
+      {"number of ranks", fmt::format("{}", rendezvous.environment().num_ranks)}};
+  for (auto& scalar : config_scalars(write_stages(stages))) facts.push_back(std::move(scalar));
+  facts.emplace_back("number of finished stages", fmt::format("{}", num_finished));
+  rendezvous.check_ranks(facts);
 }
 
 bool is_finished(const fs::path& folder) {
@@ -93,16 +112,27 @@ size_t count_finished(const std::vector<Stage>& stages) {
   return num_finished;
 }
 
-}  // namespace
+int run_plain(const Stage& stage, const ComponentRegistries& registries, Rendezvous& rendezvous) {
+  const TrainingConfig& training = stage.config.training;
+  config::Issues issues;
+  check_supported(training, rendezvous.environment().num_ranks, issues);
+  issues.throw_if_any();
+  resolve_device(training.distributed.device, rendezvous.environment().local_rank);
+  check_ranks({stage}, 0, rendezvous);
+  return run_training(stage.config, registries, rendezvous);
+}
 
-int run_stages(const std::vector<Stage>& stages, const ComponentRegistries& registries) {
-  const StopSignal stop_signal;
-  if (stages.front().name.empty()) return run_training(stages.front().config, registries);
-  check_all(stages);
+int run_all(const std::vector<Stage>& stages, const ComponentRegistries& registries,
+            Rendezvous& rendezvous) {
+  if (stages.front().name.empty()) return run_plain(stages.front(), registries, rendezvous);
+  check_all(stages, rendezvous.environment());
   const fs::path run_folder = stages.front().config.training.checkpoint.output_dir;
-  const FolderLock lock(run_folder);
+  std::optional<FolderLock> lock;
+  if (rendezvous.is_first()) lock.emplace(run_folder);
   const size_t num_finished = count_finished(stages);
-  write_file_atomically(run_folder / "config.yaml", config::write_yaml(write_stages(stages)));
+  check_ranks(stages, num_finished, rendezvous);
+  if (rendezvous.is_first())
+    write_file_atomically(run_folder / "config.yaml", config::write_yaml(write_stages(stages)));
   const TargetTables tables{registries.models, registries.methods, registries.callbacks};
   for (size_t i = 0; i < stages.size(); ++i) {
     const std::string title =
@@ -113,12 +143,37 @@ int run_stages(const std::vector<Stage>& stages, const ComponentRegistries& regi
     }
     if (StopSignal::received() != 0) return StopSignal::received();
     log_info("{}", title);
-    const int signal = run_training(stage_run(stages, i, tables), registries);
+    const int signal = run_training(stage_run(stages, i, tables), registries, rendezvous);
     if (signal != 0) return signal;
-    write_file_atomically(stage_folder(stages, i) / kFinished,
-                          config::write_yaml(write_run_config(stages[i].config)));
+    if (rendezvous.is_first()) {
+      write_file_atomically(stage_folder(stages, i) / kFinished,
+                            config::write_yaml(write_run_config(stages[i].config)));
+    }
   }
   return 0;
+}
+
+RendezvousTimeouts timeouts(const DistributedConfig& config) {
+  const auto milliseconds = [](double sec) {
+    return std::chrono::milliseconds(std::llround(sec * 1e3));
+  };
+  return {milliseconds(config.rendezvous_timeout_sec), milliseconds(config.collective_timeout_sec)};
+}
+
+}  // namespace
+
+int run_stages(const std::vector<Stage>& stages, const ComponentRegistries& registries,
+               const RankEnvironment& environment) {
+  const StopSignal stop_signal;
+  Rendezvous rendezvous(environment, timeouts(stages.front().config.training.distributed));
+  try {
+    return run_all(stages, registries, rendezvous);
+  } catch (const std::exception& error) {
+    if (environment.num_ranks == 1) throw;
+    rendezvous.report_failure(describe_error_chain(error));
+    std::throw_with_nested(
+        Error(fmt::format("rank {} of {}", environment.rank, environment.num_ranks)));
+  }
 }
 
 }  // namespace zoetrope

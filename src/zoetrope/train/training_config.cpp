@@ -69,6 +69,15 @@ void DistributedConfig::describe(config::Schema<DistributedConfig>& schema) {
                "Where the run computes (Zoetrope's own key): `auto` takes a GPU when the build and "
                "the machine have one.",
                one_of({"auto", "cpu", "cuda"}));
+  schema.field("rendezvous_timeout_sec", &DistributedConfig::rendezvous_timeout_sec,
+               "Seconds that processes wait at the start for each other; those that have not come "
+               "are named (Zoetrope's own key).",
+               config::greater_than(0));
+  schema.field("collective_timeout_sec", &DistributedConfig::collective_timeout_sec,
+               "Seconds after which an operation between processes fails that one of them does not "
+               "take part in; more than what one of them may do alone, such as validation "
+               "(Zoetrope's own key).",
+               config::greater_than(0));
   schema.without_effect("pin_cpu_memory", "host memory is managed by the loader");
   schema.check(check_mesh);
   schema.field(

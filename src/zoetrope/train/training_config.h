@@ -24,6 +24,8 @@ struct DistributedConfig {
   std::string device = "auto";
   bool deterministic = false;         ///< ours
   std::string reduce_dtype = "fp32";  ///< ours
+  double rendezvous_timeout_sec = 60.0;
+  double collective_timeout_sec = 600.0;
 
   /// Fills what follows from num_gpus.
   void resolve();

@@ -164,7 +164,8 @@ TEST_F(StagedRun, ReportsMissingPathsOfLaterStagesBeforeItLoadsAnything) {
   EXPECT_EQ(result.exit_code, 1);
   EXPECT_THAT(result.messages,
               AllOf(HasSubstr("2 faults"), HasSubstr("/no/such/folder"),
-                    HasSubstr("several ranks are not built yet"), HasSubstr("(stage 'last')")));
+                    HasSubstr("must be the number of processes that were started, 1, but got 2"),
+                    HasSubstr("(stage 'last')")));
   EXPECT_FALSE(fs::exists(out_ / "01-forcing"));
 }
 

@@ -133,10 +133,12 @@ TEST_F(TrainingRun, ListsWrongShapes) {
             HasSubstr("'blocks.0.ffn.net.0.proj.weight' must have shape [96, 48], but has")));
 }
 
-TEST_F(TrainingRun, RefusesWhatIsNotBuilt) {
+TEST_F(TrainingRun, OneProcessIsNotTakenForSeveral) {
   const CommandResult result = train({"--training.distributed.num_gpus=2"});
   EXPECT_EQ(result.exit_code, 1);
-  EXPECT_THAT(result.messages, HasSubstr("several ranks are not built yet"));
+  EXPECT_THAT(result.messages,
+              HasSubstr("must be the number of processes that were started, 1, but got 2; start as "
+                        "many with `zoetrope launch --nproc-per-node 2 train FILE ...`"));
 }
 
 TEST_F(TrainingRun, ResumesByItsFlagAndKeepsOneLog) {
