@@ -26,6 +26,7 @@ struct CallbackContext {
   at::Device device = at::kCPU;
   DataConfig data;          ///< training.data
   double flow_shift = 3.0;  ///< pipeline.flow_shift, or the pipeline folder's own
+  std::shared_ptr<const Mesh> mesh = std::make_shared<Mesh>();
 };
 
 /// The run as callbacks see it. `step` is the number of finished optimizer steps.

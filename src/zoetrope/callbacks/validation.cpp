@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "zoetrope/base/log.h"
+#include "zoetrope/callbacks/gather_frames.h"
 #include "zoetrope/callbacks/use_average.h"
 #include "zoetrope/callbacks/validation_sampling.h"
 #include "zoetrope/media/image.h"
@@ -18,6 +19,11 @@ constexpr int kContactSheetColumns = 6;
 DataConfig loss_data(const ValidationConfig& config, DataConfig data) {
   if (config.loss_data_path) data.data_path = *config.loss_data_path;
   return data;
+}
+
+/// Of the ranks that sample the same video, one writes it.
+bool speaks_for_group(const MeshPlace& place) {
+  return place.sequence == 0 && place.tensor == 0;
 }
 
 }  // namespace
@@ -49,6 +55,10 @@ void ValidationCallback::on_validation_begin(RunState& run) {
   if (!metrics.empty()) run.tracker.log(run.step, metrics);
   for (const SamplingOptions& sampling : validation_passes(config_, context_, run.method))
     sample_videos(run, sampling);
+}
+
+const ValidationPrompt& ValidationCallback::prompt_of(int64_t video) const {
+  return prompts_[static_cast<size_t>(video / config_.num_videos_per_prompt)];
 }
 
 int64_t ValidationCallback::num_frames() const {
@@ -100,25 +110,39 @@ void ValidationCallback::sample_videos(RunState& run, const SamplingOptions& sam
   const std::string name =
       fmt::format("validation_step_{}_inference_steps_{}", run.step, num_steps(sampling));
   const Generate generate = generate_with(student, options);
+  const Mesh& mesh = *context_.mesh;
+  const int64_t num_groups = mesh.sizes.num_data_groups();
+  const int64_t num_videos = std::ssize(prompts_) * config_.num_videos_per_prompt;
   VideoTiming last;
   std::vector<std::vector<media::Frame>> videos;
-  for (const ValidationPrompt& prompt : prompts_) {
-    for (int64_t repeat = 0; repeat < config_.num_videos_per_prompt; ++repeat) {
-      const auto index = static_cast<int64_t>(videos.size());
-      const auto path = folder / fmt::format("{}_rank_0_video_{}.mp4", name, index);
-      VideoOutput video(path, num_frames(), kContactSheetColumns, config_.fps);
-      last = generate(make_video_request(prompt, index, options, inputs),
-                      [&](const auto& frames) { video.add(frames); });
-      videos.push_back(video.finish());
+  // Every group samples as often, since its ranks may need the parameters that the others hold.
+  for (int64_t first = 0; first < num_videos; first += num_groups) {
+    const auto path_of = [&](int64_t rank) {
+      return folder / fmt::format("{}_rank_{}_video_{}.mp4", name, rank, first / num_groups);
+    };
+    const int64_t index = first + mesh.place.data_group;
+    const bool writes = speaks_for_group(mesh.place) && index < num_videos;
+    const ValidationPrompt& prompt = prompt_of(index % num_videos);
+    VideoOutput video(writes ? path_of(mesh.rank) : std::filesystem::path(), num_frames(),
+                      kContactSheetColumns, config_.fps);
+    last = generate(make_video_request(prompt, index % num_videos, options, inputs),
+                    [&](const auto& frames) { video.add(frames); });
+    const auto by_rank = gather_frames(*mesh.world, video.finish());
+    for (int64_t rank = 0; rank < std::ssize(by_rank); ++rank) {
+      const MeshPlace place = mesh_place(mesh.sizes, rank);
+      const int64_t their_index = first + place.data_group;
+      if (!speaks_for_group(place) || their_index >= num_videos) continue;
+      videos.push_back(by_rank[static_cast<size_t>(rank)]);
       run.tracker.log_video(
-          run.step, fmt::format("validation_videos_{}_steps/{}", num_steps(sampling), index), path,
-          prompt.caption, config_.fps);
+          run.step, fmt::format("validation_videos_{}_steps/{}", num_steps(sampling), their_index),
+          path_of(rank), prompt_of(their_index).caption, config_.fps);
     }
   }
   log_info(
       "validation at step {}: {} videos of {} frames; the last one's first frame came after "
       "{:.2f} s, {:.1f} frames/s in all",
       run.step, videos.size(), last.num_frames, last.first_frame_sec, last.frames_per_sec());
+  if (mesh.rank != 0) return;
   const auto sheet = folder / (name + ".png");
   media::write_png(sheet, media::contact_sheet(videos, kContactSheetColumns));
   run.tracker.log_image(run.step, fmt::format("validation_{}_steps", num_steps(sampling)), sheet);

@@ -25,6 +25,7 @@ class ValidationCallback : public Callback {
  private:
   bool due(int64_t step) const;
   int64_t num_frames() const;
+  const ValidationPrompt& prompt_of(int64_t video) const;
   void sample_videos(RunState& run, const SamplingOptions& sampling);
   /// Samples one video as the pipeline does.
   using Generate = std::function<VideoTiming(const VideoRequest&, const FrameSink&)>;

@@ -16,9 +16,9 @@ VideoOutput::VideoOutput(std::filesystem::path path, int64_t num_frames, int64_t
 
 void VideoOutput::add(const std::vector<media::Frame>& frames) {
   for (const media::Frame& frame : frames) {
-    if (!writer_)
+    if (!writer_ && !path_.empty())
       writer_.emplace(path_, frame.width, frame.height, media::VideoWriterOptions{.fps = fps_});
-    writer_->write(frame);
+    if (writer_) writer_->write(frame);
     if (std::binary_search(kept_indices_.begin(), kept_indices_.end(), num_written_))
       kept_.push_back(frame);
     ++num_written_;
@@ -26,8 +26,8 @@ void VideoOutput::add(const std::vector<media::Frame>& frames) {
 }
 
 std::vector<media::Frame> VideoOutput::finish() {
-  if (!writer_) fail<Error>("{}: a video must have a frame, but got none", path_.string());
-  writer_->finish();
+  if (num_written_ == 0) fail<Error>("{}: a video must have a frame, but got none", path_.string());
+  if (writer_) writer_->finish();
   return std::move(kept_);
 }
 

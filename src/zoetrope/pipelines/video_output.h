@@ -11,7 +11,7 @@ namespace zoetrope {
 class VideoOutput {
  public:
   /// `num_frames` in all; `num_kept` of them are kept, evenly spaced, the first and the last
-  /// included.
+  /// included. Without a path no file is written.
   VideoOutput(std::filesystem::path path, int64_t num_frames, int64_t num_kept, double fps);
 
   /// Appends frames. Throws Error as media::VideoWriter.

@@ -78,11 +78,12 @@ std::unique_ptr<TrainingMethod> build_method(const RunConfig& config,
 }
 
 NamedCallbacks build_callbacks(const RunConfig& config, const ComponentRegistries& registries,
-                               TrainingMethod& method, const Mesh& mesh) {
+                               TrainingMethod& method, const std::shared_ptr<const Mesh>& mesh) {
   CallbackContext context;
+  context.mesh = mesh;
   context.output_dir = config.training.checkpoint.output_dir;
   context.pipeline_folder = method.student().pipeline_folder();
-  context.device = resolve_device(config.training.distributed.device, mesh.local_rank);
+  context.device = resolve_device(config.training.distributed.device, mesh->local_rank);
   context.data = config.training.data;
   context.flow_shift = flow_shift(config, context.pipeline_folder);
   NamedCallbacks callbacks;

@@ -19,7 +19,8 @@ std::unique_ptr<TrainingMethod> build_method(
     const std::shared_ptr<const Mesh>& mesh = std::make_shared<const Mesh>());
 
 NamedCallbacks build_callbacks(const RunConfig& config, const ComponentRegistries& registries,
-                               TrainingMethod& method, const Mesh& mesh = {});
+                               TrainingMethod& method,
+                               const std::shared_ptr<const Mesh>& mesh = std::make_shared<Mesh>());
 
 /// The rows of training.data and the loader that reads them.
 struct TrainingData {

@@ -126,7 +126,7 @@ int run_training(const RunConfig& config, const ComponentRegistries& registries,
   KeyedRandomSource random(config.training.data.seed);
   const auto method = build_method(config, registries, random, mesh);
   const TrainingData data = build_data(config, *method, *mesh);
-  NamedCallbacks callbacks = build_callbacks(config, registries, *method, *mesh);
+  NamedCallbacks callbacks = build_callbacks(config, registries, *method, mesh);
   log_run(config, *method, data, *mesh);
 
   Trainer trainer(
