@@ -27,6 +27,8 @@ const std::vector<Layout> kLayouts = {
     {"Replicated2", {.replicate = 2}},           {"Sharded2", {.shard = 2}},
     {"Replicated4", {.replicate = 4}},           {"Sharded4", {.shard = 4}},
     {"Hybrid2x2", {.replicate = 2, .shard = 2}},
+    {"Sequence2", {.shard = 2, .sequence = 2}},
+    {"Sequence2OfHybrid2x2", {.replicate = 2, .shard = 2, .sequence = 2}},
 };
 
 struct Method {

@@ -78,7 +78,7 @@ at::Tensor WanCausalModel::predict_noise_teacher_forced(const at::Tensor& noisy_
 KeyValueCache& WanCausalModel::cache(const std::string& tag) {
   return caches_
       .try_emplace(tag, fmt::format("cache '{}' of {}", tag, pipeline_folder().string()),
-                   transformer().config(), attention_, max_frames_)
+                   transformer().config(), attention_, max_frames_, transformer().sequence_group())
       .first->second;
 }
 

@@ -64,6 +64,7 @@ WanModel::WanModel(const WanModelConfig& config, const ModelContext& context,
           (pipeline_folder_ / "transformer").string())),
       transformer_(network, parameter_options(context, config.trainable && !config.lora.enable)),
       noise_schedule_(make_training_schedule(config.flow_shift, context.device)) {
+  transformer_.set_sequence_group(context.mesh->sequence);
   transformer_.parameters().load(load_wan_weights(weights_, transformer_.parameters().specs(),
                                                   wan_transformer_unused_specs(network)));
   connect_parameters(transformer_.parameters(), context);

@@ -30,7 +30,7 @@ class WanModel : public virtual ModelBase {
  public:
   /// Reads `<init_from>/transformer` and, with LoRA, makes or reads the adapters. Throws
   /// CheckpointError for missing, unexpected or wrongly shaped tensors, ConfigError when LoRA
-  /// targets no layer.
+  /// targets no layer or the ranks of the context's sequence group cannot share the heads.
   WanModel(const WanModelConfig& config, const ModelContext& context);
 
   WanTransformer& transformer() { return transformer_; }

@@ -116,7 +116,8 @@ at::Tensor fused_block(const FusedBlock& block, const at::Tensor& hidden_BND,
       context.streaming,
       /*text_key_values=*/nullptr,
       context.actions,
-      context.residency};
+      context.residency,
+      context.sequence};
   context.residency->expect_backward(static_cast<size_t>(block.parameters.index));
   if (!recompute) saved->activations.emplace();
   const auto image = context.image_BLD.defined() ? std::optional(context.image_BLD) : std::nullopt;

@@ -107,7 +107,7 @@ class ForwardPass {
     a_.self.key_norm =
         norm_heads(a_.self_qkv.narrow(1, width_, width_), p_.self_norm_k, context_.rotary);
     a_.self.values = a_.self_qkv.narrow(1, 2 * width_, width_);
-    if (context_.regions || context_.streaming) {
+    if (context_.regions || context_.streaming || !context_.sequence.is_whole()) {
       region_attention_forward(block_.config, context_, p_.index, batch_, a_.self);
     } else {
       attend(a_.self);
@@ -144,9 +144,7 @@ class ForwardPass {
     const at::AutoGradMode grad_mode(a_.differentiable);
     const at::Tensor before =
         hidden.view({batch_, -1, width_}).detach().set_requires_grad(a_.differentiable);
-    const at::Tensor after =
-        action_module(*p_.action, *block_.config.action, before, *context_.actions,
-                      context_.streaming.get(), /*observer=*/nullptr);
+    const at::Tensor after = steered_tokens(p_, block_.config, before, context_);
     if (a_.differentiable) {
       a_.before_actions = before;
       a_.after_actions = after;

@@ -19,8 +19,9 @@ struct AttentionActivations {
   at::Tensor out;              ///< compute [R, D]
   int64_t last_key_count = 1;  ///< as kernels::AttentionShape
   at::Tensor log_sums;         ///< fp32 [B, heads, N], with regions one such part for each
-  /// Compute [B, L, D]: what queries see where that is not simply key_norm.out and values.
-  at::Tensor seen_keys, seen_values;
+  /// Compute [B, N or L, heads * head_dim]: what attends to what, and the result, where that is not
+  /// simply query_norm.out, key_norm.out, values and out.
+  at::Tensor seen_queries, seen_keys, seen_values, seen_out;
 };
 
 /// Gradients of the rows of queries, keys and values.

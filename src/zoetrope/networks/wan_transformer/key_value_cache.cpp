@@ -31,11 +31,13 @@ void copy_stored(const at::Tensor& stored, const at::Tensor& destination) {
 }  // namespace
 
 KeyValueCache::KeyValueCache(std::string name, const WanTransformerConfig& config,
-                             const CausalAttention& attention, int64_t max_frames)
+                             const CausalAttention& attention, int64_t max_frames,
+                             std::shared_ptr<Group> sequence_group)
     : name_(std::move(name)),
       config_(config),
       attention_(attention),
-      capacity_(attention.local_attn_size.value_or(max_frames)) {
+      capacity_(attention.local_attn_size.value_or(max_frames)),
+      sequence_group_(sequence_group ? std::move(sequence_group) : Group::alone("sequence")) {
   attention_.check();
   if (capacity_ < 1)
     fail(
@@ -68,7 +70,7 @@ CachedBlock KeyValueCache::held(int64_t layer) const {
 std::vector<KeyValueCache::LayerWidth> KeyValueCache::layer_widths(const CacheClip& clip) const {
   const int64_t tokens = clip.rows * clip.columns;
   const auto num_blocks = static_cast<size_t>(config_.num_layers);
-  std::vector<LayerWidth> layers(num_blocks, {tokens, config_.width()});
+  std::vector<LayerWidth> layers(num_blocks, {tokens, config_.width() / sequence_group_->size()});
   if (!config_.action) return layers;
   const ActionConfig& action = *config_.action;
   layers.resize(3 * num_blocks);
@@ -189,6 +191,25 @@ CachedBlock KeyValueCache::filled_slots(const CachedBlock& layer) const {
   return {layer.keys.narrow(1, 0, num_keys), layer.values.narrow(1, 0, num_keys)};
 }
 
+bool KeyValueCache::is_shared(size_t index) const {
+  // Action modules are computed with all heads on every rank.
+  return sequence_group_->size() > 1 && index < static_cast<size_t>(config_.num_layers);
+}
+
+at::Tensor KeyValueCache::with_all_heads(size_t index, const at::Tensor& own_BLw) const {
+  if (!is_shared(index)) return own_BLw;
+  const at::Tensor own = own_BLw.contiguous();
+  const at::Tensor all_PBLw =
+      at::empty({sequence_group_->size(), own.size(0), own.size(1), own.size(2)}, own.options());
+  sequence_group_->all_gather(own.flatten(), all_PBLw.flatten()).wait();
+  return all_PBLw.permute({1, 2, 0, 3}).flatten(2);
+}
+
+at::Tensor KeyValueCache::own_heads(size_t index, const at::Tensor& all_BLD) const {
+  if (!is_shared(index)) return all_BLD;
+  return all_BLD.chunk(sequence_group_->size(), -1)[static_cast<size_t>(sequence_group_->index())];
+}
+
 StateDict KeyValueCache::state_dict() const {
   StateDict state;
   if (!in_use_ || end_frame_ == 0) return state;
@@ -198,8 +219,10 @@ StateDict KeyValueCache::state_dict() const {
   for (size_t i = 0; i < layers_.size(); ++i) {
     if (!layers_[i].keys.defined()) continue;  // a block without this layer
     const CachedBlock filled = filled_slots(layers_[i]);
-    state.tensors.emplace_back(fmt::format("keys.{}", i), copy_for_checkpoint(filled.keys));
-    state.tensors.emplace_back(fmt::format("values.{}", i), copy_for_checkpoint(filled.values));
+    state.tensors.emplace_back(fmt::format("keys.{}", i),
+                               copy_for_checkpoint(with_all_heads(i, filled.keys)));
+    state.tensors.emplace_back(fmt::format("values.{}", i),
+                               copy_for_checkpoint(with_all_heads(i, filled.values)));
   }
   if (text_.source_BLE.defined()) state.add("text.", text_.state_dict());
   return state;
@@ -224,8 +247,8 @@ void KeyValueCache::load_state_dict(const StateDict& state, const at::Tensor& te
   for (size_t i = 0; i < layers_.size(); ++i) {
     if (!layers_[i].keys.defined()) continue;  // a block without this layer
     const CachedBlock filled = filled_slots(layers_[i]);
-    copy_stored(state.tensor(fmt::format("keys.{}", i)), filled.keys);
-    copy_stored(state.tensor(fmt::format("values.{}", i)), filled.values);
+    copy_stored(own_heads(i, state.tensor(fmt::format("keys.{}", i))), filled.keys);
+    copy_stored(own_heads(i, state.tensor(fmt::format("values.{}", i))), filled.values);
   }
   const StateDict text = state.part("text.");
   if (!text.empty())

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "zoetrope/distributed/group.h"
 #include "zoetrope/networks/wan_transformer/streaming_pass.h"
 #include "zoetrope/networks/wan_transformer/text_key_values.h"
 #include "zoetrope/tensor/state_dict.h"
@@ -26,10 +27,12 @@ struct CacheClip {
 class KeyValueCache {
  public:
   /// Room for attention.local_attn_size frames, or without one for `max_frames`; memory is taken by
-  /// the first pass. `name` is for messages. Throws Error as CausalAttention::check and when
+  /// the first pass. `name` is for messages, `sequence_group` the network's: each of its ranks
+  /// holds its share of the self attention's heads. Throws Error as CausalAttention::check and when
   /// neither is given.
   KeyValueCache(std::string name, const WanTransformerConfig& config,
-                const CausalAttention& attention, int64_t max_frames);
+                const CausalAttention& attention, int64_t max_frames,
+                std::shared_ptr<Group> sequence_group = nullptr);
   KeyValueCache(const KeyValueCache&) = delete;  // copies would share the memory
   KeyValueCache& operator=(const KeyValueCache&) = delete;
 
@@ -42,9 +45,9 @@ class KeyValueCache {
   /// One past the last committed frame.
   int64_t end_frame() const { return end_frame_; }
   /// Keys and values of a layer (StreamingPass) that later chunks may see: [B, L, D], sinks, then
-  /// by frame.
+  /// by frame; of this rank's heads.
   CachedBlock held(int64_t layer) const;
-  /// Bytes held for one frame of `clip` in all layers together.
+  /// Bytes that this rank holds for one frame of `clip` in all layers together.
   int64_t bytes_per_frame(const CacheClip& clip, at::ScalarType dtype) const;
   /// Projected text and the cross attention's keys and values, kept for as long as the text stays.
   TextKeyValues& text() { return text_; }
@@ -58,7 +61,8 @@ class KeyValueCache {
   void end_pass(const StreamingPass& pass);
 
   /// Copies of the frames and of the text's keys and values, so that a restored cache gives the
-  /// same bits also where weights have changed since; empty when nothing is held.
+  /// same bits also where weights have changed since; empty when nothing is held. All ranks of the
+  /// group must call it together, and get the same, of all heads.
   StateDict state_dict() const;
   /// Holds what `state` says, `options` as begin_pass gets them. `text_BLE` is the text (of a
   /// game network, the image tokens) that comes with the next passes, the one that the state was
@@ -82,11 +86,16 @@ class KeyValueCache {
   void protect_readers(const std::vector<IndexRange>& slots);
   /// Of a layer: the slots that hold frames.
   CachedBlock filled_slots(const CachedBlock& layer) const;
+  /// Between the heads of this rank and all of them, where layer `index` is shared.
+  at::Tensor with_all_heads(size_t index, const at::Tensor& own_BLw) const;
+  at::Tensor own_heads(size_t index, const at::Tensor& all_BLD) const;
+  bool is_shared(size_t index) const;
 
   std::string name_;
   WanTransformerConfig config_;
   CausalAttention attention_;
   int64_t capacity_;
+  std::shared_ptr<Group> sequence_group_;
   CacheClip clip_;
   std::vector<CachedBlock> layers_;                    ///< as StreamingPass has them
   std::vector<std::weak_ptr<StreamingPass>> readers_;  ///< passes whose gradient may still come

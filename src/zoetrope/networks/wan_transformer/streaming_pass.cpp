@@ -69,8 +69,7 @@ int64_t StreamingPass::first_position() const {
   return rotates_keys() ? num_visible_frames() - options_.frames.size() : options_.frames.begin;
 }
 
-void StreamingPass::set_key_rotation(const RotaryTables& tables, int64_t num_heads) {
-  num_heads_ = num_heads;
+void StreamingPass::set_key_rotation(const RotaryTables& tables) {
   const at::Tensor order = at::tensor(ranks_of(key_frames_)).to(tables.cos.device());
   const auto ordered = [&](const at::Tensor& table) {
     return table.unflatten(0, {num_visible_frames(), -1}).index_select(0, order).flatten(0, 1);
@@ -147,7 +146,8 @@ at::Tensor StreamingPass::with_context(const at::Tensor& cached, const at::Tenso
 }
 
 at::Tensor StreamingPass::rotate(const at::Tensor& keys_BLD) const {
-  return apply_rotary(keys_BLD.unflatten(2, {num_heads_, -1}), key_rotation_).flatten(2);
+  const int64_t head_dim = 2 * key_rotation_.cos.size(1);
+  return apply_rotary(keys_BLD.unflatten(2, {-1, head_dim}), key_rotation_).flatten(2);
 }
 
 }  // namespace zoetrope

@@ -68,7 +68,7 @@ class StreamingPass {
   /// place in the window.
   bool rotates_keys() const { return options_.rotary_policy == RotaryPolicy::kRelative; }
   /// Sets how keys are rotated where rotates_keys(): tables of num_positions() frames from 0.
-  void set_key_rotation(const RotaryTables& tables, int64_t num_heads);
+  void set_key_rotation(const RotaryTables& tables);
   /// Frames that the chunk sees, itself included.
   int64_t num_visible_frames() const { return static_cast<int64_t>(key_frames_.size()); }
 
@@ -100,7 +100,6 @@ class StreamingPass {
   std::vector<int64_t> key_frames_;  ///< the frame of each frame of keys, as extend returns them
   CachedBlock put_back_;             ///< what the chunk's slots of the current layer held
   RotaryTables key_rotation_;
-  int64_t num_heads_ = 0;
 };
 
 }  // namespace zoetrope

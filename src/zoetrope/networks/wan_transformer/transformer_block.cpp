@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include "zoetrope/distributed/sequence_gradients.h"
 #include "zoetrope/networks/wan_transformer/plain_layers.h"
 
 namespace zoetrope {
@@ -53,8 +54,8 @@ class PlainBlock {
     const at::Tensor k =
         norm_observed("attn1.norm_k", "attn1.to_k", block_.self_k, block_.self_norm_k, norm1_BND);
     const at::Tensor v = observe("attn1.to_v", linear(block_.self_v, norm1_BND));
-    const at::Tensor attended = observe(
-        "attn1.attention", attend(apply_rotary(heads(q), context_.rotary), heads(k), heads(v)));
+    const at::Tensor attended =
+        observe("attn1.attention", attend(apply_rotary(heads(q), context_.rotary), heads(k), v));
     return observe("attn1.to_out.0", linear(block_.self_out, attended));
   }
 
@@ -63,22 +64,26 @@ class PlainBlock {
     StreamingPass* streaming = context_.streaming.get();
     const at::Tensor keys =
         streaming != nullptr && streaming->rotates_keys() ? k : apply_rotary(k, context_.rotary);
+    const std::vector<at::Tensor> qkv =
+        scatter_heads(context_.sequence, {q.flatten(2), keys.flatten(2), v});
+    at::Tensor attended;
     if (streaming != nullptr) {
       const int64_t layer = streaming->self_layer(block_.index);
-      const VisibleKeys visible = streaming->extend(layer, keys.flatten(2), v.flatten(2));
-      at::Tensor attended = attention(q, heads(visible.keys), heads(visible.values));
+      const VisibleKeys visible = streaming->extend(layer, qkv[1], qkv[2]);
+      attended = attention(heads(qkv[0]), heads(visible.keys), heads(visible.values));
       streaming->finish(layer);
-      return attended;
+    } else if (context_.regions) {
+      attended = region_attention(heads(qkv[0]), heads(qkv[1]), heads(qkv[2]), *context_.regions);
+    } else {
+      attended = attention(heads(qkv[0]), heads(qkv[1]), heads(qkv[2]));
     }
-    return context_.regions ? region_attention(q, keys, v, *context_.regions)
-                            : attention(q, keys, v);
+    return gather_heads(context_.sequence, attended);
   }
 
   at::Tensor steer(const at::Tensor& hidden_BND) const {
     if (!block_.action || !context_.actions) return hidden_BND;
     return observe("action_model",
-                   action_module(*block_.action, *config_.action, hidden_BND, *context_.actions,
-                                 context_.streaming.get(), observer_));
+                   steered_tokens(block_, config_, hidden_BND, context_, observer_));
   }
 
   at::Tensor cross_attention(const at::Tensor& norm2_BND) const {
@@ -120,7 +125,7 @@ class PlainBlock {
   }
 
   at::Tensor heads(const at::Tensor& x_BND) const {
-    return x_BND.unflatten(-1, {config_.num_attention_heads, -1});
+    return x_BND.unflatten(-1, {-1, config_.attention_head_dim});
   }
 
   at::Tensor observe(const char* name, const at::Tensor& value) const {
@@ -173,6 +178,14 @@ BlockParameters::BlockParameters(const ParameterStore& parameters, const LoraAda
   feed_forward_in = layer("ffn.net.0.proj");
   feed_forward_out = layer("ffn.net.2");
   if (config.has_action_module(index)) action.emplace(parameters, adapters, *config.action, index);
+}
+
+at::Tensor steered_tokens(const BlockParameters& block, const WanTransformerConfig& config,
+                          const at::Tensor& hidden_BND, const BlockContext& context,
+                          const ActivationObserver& observer) {
+  const at::Tensor all_BND = gather_tokens(context.sequence, hidden_BND, GatheredGradient::kPart);
+  return context.sequence.own_tokens(action_module(
+      *block.action, *config.action, all_BND, *context.actions, context.streaming.get(), observer));
 }
 
 at::Tensor transformer_block(const BlockParameters& block, const WanTransformerConfig& config,

@@ -3,6 +3,7 @@
 // that fused_block is compared with. Source: Diffusers' WanTransformerBlock.
 #pragma once
 
+#include "zoetrope/distributed/sequence_shard.h"
 #include "zoetrope/networks/wan_game/action_module.h"
 #include "zoetrope/networks/wan_transformer/condition_embedding.h"
 #include "zoetrope/networks/wan_transformer/linear_layer.h"
@@ -12,7 +13,8 @@
 
 namespace zoetrope {
 
-/// What every block reads beside the hidden tokens.
+/// What every block reads beside the hidden tokens. Modulation and rotation are those of the tokens
+/// that this rank has, all else is of the whole sequence.
 struct BlockContext {
   /// Projected tokens of the plain cross attention, compute type: of text, or of the image where
   /// there is no text; undefined where only the image branch attends.
@@ -31,6 +33,7 @@ struct BlockContext {
   std::shared_ptr<const ActionContext> actions = nullptr;
   /// Of the network's parameters, borrowed: nodes announce their backward pass to it.
   ParameterResidency* residency = nullptr;
+  SequenceShard sequence = {};  ///< which tokens the hidden ones are
 };
 
 /// The parameters of `blocks.<index>`, looked up once. Absent ones are null.
@@ -55,6 +58,12 @@ struct BlockParameters {
   LinearParameters feed_forward_in, feed_forward_out;
   std::optional<ActionParameters> action;
 };
+
+/// The tokens with what the block's action module, which sees all of the sequence, adds.
+/// Differentiable by autograd.
+at::Tensor steered_tokens(const BlockParameters& block, const WanTransformerConfig& config,
+                          const at::Tensor& hidden_BND, const BlockContext& context,
+                          const ActivationObserver& observer = nullptr);
 
 /// hidden_BND: the fp32 residual stream; returned as fp32.
 at::Tensor transformer_block(const BlockParameters& block, const WanTransformerConfig& config,

@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "zoetrope/base/error.h"
+#include "zoetrope/distributed/sequence_gradients.h"
 #include "zoetrope/networks/wan_transformer/block_node.h"
 #include "zoetrope/networks/wan_transformer/plain_layers.h"
 
@@ -50,6 +51,11 @@ void WanTransformer::build_blocks() {
     fused_blocks_.emplace_back(blocks_[i], config_, parameters_.groups()[i]);
 }
 
+void WanTransformer::set_sequence_group(std::shared_ptr<Group> group) {
+  check_sequence_ranks(config_, group ? group->size() : 1);
+  sequence_group_ = std::move(group);
+}
+
 at::Tensor WanTransformer::forward(const WanTransformerInputs& inputs) {
   check_inputs(inputs);
   const size_t root = blocks_.size();
@@ -78,29 +84,33 @@ at::Tensor WanTransformer::run(const WanTransformerInputs& inputs) {
               "WanTransformer: timestep must be [B], [B, T = ", grid.frames,
               "] or [B, N = ", grid.num_tokens(), "], but got ", inputs.timestep.sizes());
   const bool teacher_forcing = inputs.clean_BCTHW.defined();
-  at::Tensor tokens_BND = embed_patches(hidden);
+  at::Tensor patches_BNE = patches_of(hidden);
   if (teacher_forcing) {
-    tokens_BND = at::cat({embed_patches(inputs.clean_BCTHW), tokens_BND}, 1);
+    patches_BNE = at::cat({patches_of(inputs.clean_BCTHW), patches_BNE}, 1);
     timestep_BM = timestep_BM.expand({-1, grid.frames});
     timestep_BM = at::cat({at::zeros_like(timestep_BM), timestep_BM}, 1);
   }
-  TimeEmbedding time = embed_timesteps(parameters_, config_, timestep_BM, observer_);
+  const TimeEmbedding time = embed_timesteps(parameters_, config_, timestep_BM, observer_);
   BlockContext context;
+  context.sequence = SequenceShard(sequence_group_, patches_BNE.size(1));
+  const SequenceShard& sequence = context.sequence;
   if (config_.has_plain_cross_attention()) embed_text_once(inputs, context);
   if (config_.has_image_branch())
     context.image_BLD = embed_image(parameters_, inputs.image_BLE, observer_);
-  context.modulation_BM6D = time.modulation_BM6D;
-  context.rotary = token_rotation(inputs, grid);
+  context.modulation_BM6D = sequence.own_rows(time.modulation_BM6D);
+  const RotaryTables rotary = token_rotation(inputs, grid);
+  context.rotary = {sequence.own_tokens(rotary.cos), sequence.own_tokens(rotary.sin)};
   context.regions = inputs.regions;
   context.streaming = inputs.streaming;
   context.actions = action_context(inputs, grid);
   context.residency = &parameters_.residency();
-  tokens_BND = run_blocks(tokens_BND, context);
-  if (teacher_forcing) {
-    tokens_BND = tokens_BND.narrow(1, grid.num_tokens(), grid.num_tokens());
-    time.embedding_BMD = time.embedding_BMD.narrow(1, grid.frames, grid.frames);
-  }
-  return output_head(tokens_BND, time.embedding_BMD, grid);
+  const at::Tensor tokens_BND =
+      run_blocks(embed_patches(split_tokens(sequence, patches_BNE)), context);
+  const at::Tensor predicted_BNE =
+      gather_tokens(sequence, output_head(tokens_BND, sequence.own_rows(time.embedding_BMD)),
+                    GatheredGradient::kSame);
+  const int64_t num_clean = teacher_forcing ? grid.num_tokens() : 0;
+  return latents_of(predicted_BNE.narrow(1, num_clean, grid.num_tokens()), grid);
 }
 
 void WanTransformer::check_inputs(const WanTransformerInputs& inputs) const {
@@ -130,19 +140,21 @@ void WanTransformer::check_inputs(const WanTransformerInputs& inputs) const {
               "WanTransformer: actions must be undefined for this network");
 }
 
-at::Tensor WanTransformer::embed_patches(const at::Tensor& hidden_BCTHW) const {
+at::Tensor WanTransformer::patches_of(const at::Tensor& hidden_BCTHW) const {
   const auto& [frames, rows, columns] = config_.patch_size;
-  const int64_t batch = hidden_BCTHW.size(0);
-  const at::Tensor patches =
-      hidden_BCTHW.to(parameters_.options().compute_dtype)
-          .unflatten(4, {-1, columns})
-          .unflatten(3, {-1, rows})
-          .unflatten(2, {-1, frames})
-          .permute({0, 2, 4, 6, 1, 3, 5, 7})
-          .reshape({batch, -1, config_.in_channels * config_.patch_elements()});
+  return hidden_BCTHW.to(parameters_.options().compute_dtype)
+      .unflatten(4, {-1, columns})
+      .unflatten(3, {-1, rows})
+      .unflatten(2, {-1, frames})
+      .permute({0, 2, 4, 6, 1, 3, 5, 7})
+      .reshape({hidden_BCTHW.size(0), -1, config_.in_channels * config_.patch_elements()});
+}
+
+at::Tensor WanTransformer::embed_patches(const at::Tensor& patches_BNE) const {
   const std::string layer = patch_embedding_name(config_);
   const at::Tensor weight = parameters_.value(layer + ".weight").flatten(1);
-  return observe("patch_embedding", at::linear(patches, weight, parameters_.value(layer + ".bias")))
+  return observe("patch_embedding",
+                 at::linear(patches_BNE, weight, parameters_.value(layer + ".bias")))
       .to(at::kFloat);
 }
 
@@ -235,18 +247,21 @@ at::Tensor WanTransformer::run_block(size_t index, const at::Tensor& hidden_BND,
                  : transformer_block(block, config_, hidden_BND, context, observer_);
 }
 
-at::Tensor WanTransformer::output_head(const at::Tensor& hidden_BND, const at::Tensor& time_BMD,
-                                       const TokenGrid& grid) const {
+at::Tensor WanTransformer::output_head(const at::Tensor& hidden_BND,
+                                       const at::Tensor& time_BMD) const {
   const at::Tensor modulation = parameters_.value("scale_shift_table").to(at::kFloat).unsqueeze(0) +
                                 time_BMD.to(at::kFloat).unsqueeze(2);
   const std::vector<at::Tensor> shift_scale = modulation.unbind(2);
   const at::Tensor normed =
       observe("norm_out", modulated_layer_norm(hidden_BND, shift_scale[0], shift_scale[1],
                                                config_.eps, parameters_.options().compute_dtype));
-  const at::Tensor projected = observe("proj_out", linear(output_projection_, normed));
+  return observe("proj_out", linear(output_projection_, normed));
+}
+
+at::Tensor WanTransformer::latents_of(const at::Tensor& patches_BNE, const TokenGrid& grid) const {
   const auto& [frames, rows, columns] = config_.patch_size;
-  return projected
-      .view({-1, grid.frames, grid.rows, grid.columns, frames, rows, columns, config_.out_channels})
+  return patches_BNE.unflatten(1, {grid.frames, grid.rows, grid.columns})
+      .unflatten(4, {frames, rows, columns, config_.out_channels})
       .permute({0, 7, 1, 4, 2, 5, 3, 6})
       .reshape({-1, config_.out_channels, grid.frames * frames, grid.rows * rows,
                 grid.columns * columns});
@@ -257,7 +272,7 @@ RotaryTables WanTransformer::token_rotation(const WanTransformerInputs& inputs, 
     if (inputs.streaming->rotates_keys()) {
       TokenGrid window = grid;
       window.frames = inputs.streaming->num_visible_frames();
-      inputs.streaming->set_key_rotation(rotary_tables(window), config_.num_attention_heads);
+      inputs.streaming->set_key_rotation(rotary_tables(window));
     }
     grid.start_frame = inputs.streaming->first_position();
   }

@@ -66,6 +66,13 @@ class WanTransformer {
 
   void set_checkpointing(Checkpointing checkpointing) { checkpointing_ = checkpointing; }
   void set_implementation(Implementation implementation) { implementation_ = implementation; }
+  /// From now on forward() is called by all ranks of `group` with the same inputs, each computes
+  /// its part of the tokens, and all return the same. Parameters get the part of their gradient
+  /// that the own tokens make, to be summed over the group; the gradient of hidden_BCTHW is whole
+  /// on every rank, that of text and image is a part. Throws ConfigError as check_sequence_ranks.
+  void set_sequence_group(std::shared_ptr<Group> group);
+  /// Null when there was none.
+  const std::shared_ptr<Group>& sequence_group() const { return sequence_group_; }
   /// Every operation's output is passed to `observer` (only the plain, uncheckpointed
   /// implementation is then used).
   void set_observer(ActivationObserver observer) { observer_ = std::move(observer); }
@@ -78,7 +85,8 @@ class WanTransformer {
  private:
   void build_blocks();
   void check_inputs(const WanTransformerInputs& inputs) const;
-  at::Tensor embed_patches(const at::Tensor& hidden_BCTHW) const;
+  at::Tensor patches_of(const at::Tensor& hidden_BCTHW) const;
+  at::Tensor embed_patches(const at::Tensor& patches_BNE) const;
   bool uses_fused_blocks(const StreamingPass* streaming) const;
   void embed_text_tokens(const at::Tensor& text_BLE, bool merge_padding,
                          BlockContext& context) const;
@@ -90,8 +98,8 @@ class WanTransformer {
   at::Tensor run_blocks(at::Tensor hidden_BND, const BlockContext& context);
   at::Tensor run_block(size_t index, const at::Tensor& hidden_BND, const BlockContext& context,
                        bool recompute);
-  at::Tensor output_head(const at::Tensor& hidden_BND, const at::Tensor& time_BMD,
-                         const TokenGrid& grid) const;
+  at::Tensor output_head(const at::Tensor& hidden_BND, const at::Tensor& time_BMD) const;
+  at::Tensor latents_of(const at::Tensor& patches_BNE, const TokenGrid& grid) const;
   const RotaryTables& rotary_tables(const TokenGrid& grid);
   at::Tensor observe(const char* name, const at::Tensor& value) const;
 
@@ -104,6 +112,7 @@ class WanTransformer {
   Checkpointing checkpointing_ = Checkpointing::kNone;
   Implementation implementation_ = Implementation::kFastest;
   ActivationObserver observer_;
+  std::shared_ptr<Group> sequence_group_;
   std::optional<TokenGrid> rotary_grid_;
   RotaryTables rotary_;
 };

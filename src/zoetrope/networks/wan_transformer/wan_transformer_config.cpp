@@ -95,6 +95,15 @@ WanTransformerConfig read_wan_transformer_config(const std::filesystem::path& pa
   return parse_wan_transformer_config(json, path.string());
 }
 
+void check_sequence_ranks(const WanTransformerConfig& config, int64_t num_ranks) {
+  if (config.num_attention_heads % num_ranks == 0) return;
+  fail<ConfigError>(
+      "sequence parallelism (sp_size): ranks share the attention heads, so their number must "
+      "divide "
+      "the network's {} heads, but is {}",
+      config.num_attention_heads, num_ranks);
+}
+
 std::string class_name(const WanTransformerConfig& config) {
   if (config.is_game) return config.is_causal ? kCausalGameClassName : kGameClassName;
   return config.is_causal ? kCausalClassName : kClassName;

@@ -1,0 +1,307 @@
+// A Wan transformer whose tokens several ranks share gives what one rank gives: outputs, gradients
+// of the inputs, and as the sum over ranks gradients of the parameters.
+#include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
+#include <gmock/gmock.h>
+
+#include "support/error_text.h"
+#include "support/golden.h"
+#include "support/ranks.h"
+#include "zoetrope/networks/wan_transformer/causal_forward.h"
+
+namespace zoetrope::test {
+namespace {
+
+enum class Pass { kBidirectional, kCausal, kTeacherForcing };
+enum class Conditions { kText, kTextAndImage, kActions, kCausalActions };
+
+struct SequenceCase {
+  const char* name = "";
+  int64_t ranks = 2;
+  Pass pass = Pass::kBidirectional;
+  Conditions conditions = Conditions::kText;
+  std::vector<int64_t> timestep_shape = {2};
+  std::vector<int64_t> clip = {3, 4, 6};  ///< latent frames, rows and columns
+  bool lora = false;
+  Checkpointing checkpointing = Checkpointing::kNone;
+};
+
+WanTransformerConfig config_of(const SequenceCase& c) {
+  WanTransformerConfig config;
+  config.num_attention_heads = 4;
+  config.attention_head_dim = 12;
+  config.in_channels = 4;
+  config.out_channels = 4;
+  config.text_dim = 10;
+  config.freq_dim = 16;
+  config.ffn_dim = 72;
+  config.num_layers = 2;
+  if (c.conditions == Conditions::kText) return config;
+  config.image_dim = 7;
+  config.added_kv_proj_dim = config.width();
+  if (c.conditions == Conditions::kTextAndImage) return config;
+  config.text_dim = 0;
+  config.is_game = true;
+  config.is_causal = c.conditions == Conditions::kCausalActions;
+  config.action = {.blocks = {1},
+                   .heads_num = 2,
+                   .hidden_size = 5,
+                   .keyboard_dim_in = 3,
+                   .keyboard_hidden_dim = 24,
+                   .mouse_hidden_dim = 24,
+                   .mouse_qk_dim_list = {8, 2, 2}};
+  return config;
+}
+
+WanTransformerInputs inputs_of(const SequenceCase& c) {
+  const WanTransformerConfig config = config_of(c);
+  at::manual_seed(11);
+  WanTransformerInputs inputs;
+  inputs.hidden_BCTHW = at::randn({2, 4, c.clip[0], c.clip[1], c.clip[2]});
+  if (c.pass == Pass::kTeacherForcing) inputs.clean_BCTHW = at::randn_like(inputs.hidden_BCTHW);
+  inputs.timestep = at::rand(c.timestep_shape) * 1000;
+  if (config.has_text()) {
+    inputs.text_BLE = at::randn({2, 12, config.text_dim});
+    inputs.text_BLE.narrow(1, 7, 5).zero_();
+  }
+  if (config.image_dim) inputs.image_BLE = at::randn({2, 5, *config.image_dim});
+  const int64_t num_rows = 4 * (c.clip[0] - 1) + 1;
+  if (config.action) inputs.actions = {at::randn({2, num_rows, 3}), at::randn({2, num_rows, 2})};
+  return inputs;
+}
+
+/// Random values of every parameter of `specs`.
+NamedTensors random_weights(const std::vector<TensorSpec>& specs) {
+  NamedTensors weights;
+  for (const TensorSpec& spec : specs) {
+    at::Tensor value = at::randn(spec.shape) * 0.2;
+    if (spec.name.find("norm") != std::string::npos && spec.name.ends_with("weight")) value += 1;
+    weights.emplace_back(spec.name, value.to(at::kBFloat16).to(at::kFloat));
+  }
+  return weights;
+}
+
+/// What every rank starts from; made once, because threads share ATen's generator.
+struct Start {
+  explicit Start(const SequenceCase& c)
+      : inputs(inputs_of(c)), adapters{4, 8.0, {"to_q", "ffn.net.2", "proj_out"}} {
+    WanTransformer network(config_of(c), {at::kCPU, at::kFloat, /*trainable=*/false});
+    at::manual_seed(12);
+    weights = random_weights(network.parameters().specs());
+    if (c.lora)
+      adapter_weights = random_weights(network.add_adapters(adapters).parameters().specs());
+    output_weight = at::randn_like(inputs.hidden_BCTHW);
+  }
+
+  WanTransformerInputs inputs;
+  LoraOptions adapters;
+  NamedTensors weights, adapter_weights;
+  at::Tensor output_weight;  ///< of the loss
+};
+
+struct Result {
+  at::Tensor output;
+  at::Tensor input_gradient;
+  NamedTensors gradients;
+};
+
+at::Tensor forward(WanTransformer& network, const SequenceCase& c,
+                   const WanTransformerInputs& inputs) {
+  if (c.pass == Pass::kBidirectional) return network.forward(inputs);
+  return block_causal_forward(network, inputs, {.num_frames_per_block = 2});
+}
+
+struct Precision {
+  Implementation implementation;
+  at::ScalarType dtype;
+};
+
+/// By name, flat, summed over the ranks of `group`, which may be null.
+NamedTensors summed_gradients(const ParameterStore& parameters, Group* group) {
+  std::vector<at::Tensor> gradients;
+  std::vector<int64_t> sizes;
+  for (const TensorSpec& spec : parameters.specs()) {
+    gradients.push_back(parameters.at(spec.name).gradient.to(at::kFloat).flatten());
+    sizes.push_back(gradients.back().numel());
+  }
+  const at::Tensor sums = at::cat(gradients);
+  if (group != nullptr) group->all_reduce_sum(sums).wait();
+  NamedTensors named;
+  for (const at::Tensor& sum : sums.split_with_sizes(sizes))
+    named.emplace_back(parameters.specs()[named.size()].name, sum);
+  return named;
+}
+
+Result run(const SequenceCase& c, const Start& start, const Precision& precision,
+           const std::shared_ptr<Group>& group) {
+  WanTransformer network(config_of(c), {at::kCPU, precision.dtype, !c.lora});
+  network.parameters().load(start.weights);
+  if (c.lora) network.add_adapters(start.adapters).parameters().load(start.adapter_weights);
+  network.set_implementation(precision.implementation);
+  network.set_checkpointing(c.checkpointing);
+  network.set_sequence_group(group);
+  WanTransformerInputs inputs = start.inputs;
+  inputs.hidden_BCTHW = inputs.hidden_BCTHW.clone().set_requires_grad(true);
+  Result result;
+  // Two micro-batches: the second must add to the gradients of the first.
+  for (int round = 0; round < 2; ++round) {
+    const at::Tensor output = forward(network, c, inputs);
+    (output.to(at::kFloat) * start.output_weight).sum().backward();
+    result.output = output.detach().to(at::kFloat);
+  }
+  result.input_gradient = inputs.hidden_BCTHW.grad();
+  result.gradients = summed_gradients(
+      c.lora ? network.adapters()->parameters() : network.parameters(), group.get());
+  return result;
+}
+
+double norm_of(const NamedTensors& tensors) {
+  double total = 0;
+  for (const auto& [name, tensor] : tensors) total += tensor.square().sum().item<double>();
+  return std::sqrt(total);
+}
+
+double distance(const NamedTensors& a, const NamedTensors& b) {
+  double total = 0;
+  for (size_t i = 0; i < a.size(); ++i)
+    total += (a[i].second - b[i].second).square().sum().item<double>();
+  return std::sqrt(total);
+}
+
+void expect_equal(const Result& shared, const Result& one) {
+  EXPECT_TENSOR_CLOSE(shared.output, one.output, 1e-6);
+  EXPECT_TENSOR_CLOSE(shared.input_gradient, one.input_gradient, 1e-5);
+  const double total = norm_of(one.gradients);
+  for (size_t i = 0; i < one.gradients.size(); ++i) {
+    const auto& [name, expected] = one.gradients[i];
+    // Beside the relative bound, errors below 1e-7 of the whole gradient are rounding.
+    EXPECT_LT((shared.gradients[i].second - expected).norm().item<double>(),
+              1e-5 * expected.norm().item<double>() + 1e-7 * total)
+        << name;
+  }
+}
+
+/// Both round: what ranks share may not be further from the truth.
+void expect_as_near(const Result& shared, const Result& one, const Result& truth) {
+  const auto error = [](const at::Tensor& value, const at::Tensor& expected) {
+    return (value - expected).norm().item<double>();
+  };
+  EXPECT_LT(error(shared.output, truth.output), 1.3 * error(one.output, truth.output));
+  EXPECT_LT(error(shared.input_gradient, truth.input_gradient),
+            1.3 * error(one.input_gradient, truth.input_gradient));
+  EXPECT_LT(distance(shared.gradients, truth.gradients),
+            1.3 * distance(one.gradients, truth.gradients));
+}
+
+class SharedSequence : public testing::TestWithParam<SequenceCase> {};
+
+// All in one test, because it takes longer to connect ranks than to run this.
+TEST_P(SharedSequence, OutputsAndGradientsAreThoseOfOneRank) {
+  const SequenceCase& c = GetParam();
+  const Start start(c);
+  constexpr std::array kImplementations = {Implementation::kFastest, Implementation::kPlain};
+  std::vector<Result> one;
+  std::vector<Result> one_bf16;
+  for (const Implementation implementation : kImplementations) {
+    one.push_back(run(c, start, {implementation, at::kFloat}, nullptr));
+    one_bf16.push_back(run(c, start, {implementation, at::kBFloat16}, nullptr));
+  }
+  run_ranks({.shard = c.ranks, .sequence = c.ranks}, [&](const Mesh& mesh) {
+    for (size_t i = 0; i < one.size(); ++i) {
+      SCOPED_TRACE(i == 0 ? "fused" : "plain");
+      const Precision fp32{kImplementations[i], at::kFloat};
+      const Precision bf16{kImplementations[i], at::kBFloat16};
+      expect_equal(run(c, start, fp32, mesh.sequence), one[i]);
+      expect_as_near(run(c, start, bf16, mesh.sequence), one_bf16[i], one[i]);
+    }
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Cases, SharedSequence,
+    testing::Values(
+        SequenceCase{.name = "GroupOfOne", .ranks = 1}, SequenceCase{.name = "TwoRanks"},
+        SequenceCase{.name = "Padded", .ranks = 4},
+        SequenceCase{.name = "FewerTokensThanRanks", .ranks = 4, .clip = {1, 2, 4}},
+        SequenceCase{.name = "Image", .ranks = 2, .conditions = Conditions::kTextAndImage},
+        SequenceCase{.name = "PerFrame", .ranks = 4, .timestep_shape = {2, 3}},
+        SequenceCase{.name = "PerToken", .ranks = 4, .timestep_shape = {2, 18}},
+        SequenceCase{.name = "Causal", .ranks = 4, .pass = Pass::kCausal, .timestep_shape = {2, 3}},
+        SequenceCase{.name = "TeacherForcing",
+                     .ranks = 4,
+                     .pass = Pass::kTeacherForcing,
+                     .timestep_shape = {2, 3},
+                     .clip = {3, 2, 6}},
+        SequenceCase{.name = "Lora", .ranks = 4, .lora = true},
+        SequenceCase{.name = "Actions", .ranks = 4, .conditions = Conditions::kActions},
+        SequenceCase{.name = "CausalActions",
+                     .ranks = 4,
+                     .pass = Pass::kCausal,
+                     .conditions = Conditions::kCausalActions,
+                     .timestep_shape = {2, 3}},
+        SequenceCase{.name = "Recomputed",
+                     .ranks = 4,
+                     .timestep_shape = {2, 3},
+                     .checkpointing = Checkpointing::kFull},
+        SequenceCase{.name = "TeacherForcingRecomputed",
+                     .ranks = 2,
+                     .pass = Pass::kTeacherForcing,
+                     .timestep_shape = {2, 3},
+                     .checkpointing = Checkpointing::kFull},
+        SequenceCase{.name = "ActionsRecomputed",
+                     .ranks = 4,
+                     .conditions = Conditions::kActions,
+                     .checkpointing = Checkpointing::kFull}),
+    [](const auto& parameter) { return parameter.param.name; });
+
+/// Bytes that a rank sends in one pass's exchanges of one block: queries, keys, values and what was
+/// attended to, each [B, n, D], of which it keeps the part of its own heads.
+int64_t exchanged_bytes(const WanTransformerConfig& config, int64_t batch, int64_t num_own,
+                        int64_t ranks) {
+  return 4 * batch * num_own * config.width() * 4 * (ranks - 1) / ranks;
+}
+
+TEST(SharedSequenceTraffic, IsWhatTheFormulaSays) {
+  constexpr int64_t kRanks = 4;
+  constexpr int64_t kOwnTokens = 5;  // of 18, made 20
+  for (const bool recompute : {false, true}) {
+    const SequenceCase c{.name = "Traffic",
+                         .ranks = kRanks,
+                         .checkpointing = recompute ? Checkpointing::kFull : Checkpointing::kNone};
+    const WanTransformerConfig config = config_of(c);
+    const Start start(c);
+    const int64_t block = exchanged_bytes(config, 2, kOwnTokens, kRanks);
+    const int64_t outputs = 2 * kOwnTokens * 16 * 4 * (kRanks - 1);
+    for (const Implementation implementation : {Implementation::kFastest, Implementation::kPlain}) {
+      run_ranks({.shard = kRanks, .sequence = kRanks}, [&](const Mesh& mesh) {
+        WanTransformer network(config, {at::kCPU, at::kFloat, true});
+        network.parameters().load(start.weights);
+        network.set_implementation(implementation);
+        network.set_checkpointing(c.checkpointing);
+        network.set_sequence_group(mesh.sequence);
+        {
+          const at::NoGradGuard no_grad;
+          network.forward(start.inputs);
+        }
+        EXPECT_EQ(mesh.sequence->traffic().num_bytes, config.num_layers * block + outputs);
+        EXPECT_EQ(mesh.sequence->traffic().num_calls, config.num_layers * 2 + 1);
+        network.forward(start.inputs).sum().backward();
+        const int64_t passes = recompute ? 4 : 3;  // one of them without gradient
+        EXPECT_EQ(mesh.sequence->traffic().num_bytes,
+                  passes * config.num_layers * block + 2 * outputs);
+        EXPECT_EQ(mesh.sequence->traffic().num_calls, passes * config.num_layers * 2 + 2);
+      });
+    }
+  }
+}
+
+TEST(SharedSequenceConfig, RefusesHeadsThatRanksCannotShare) {
+  run_ranks({.shard = 3, .sequence = 3}, [](const Mesh& mesh) {
+    WanTransformer network(config_of({}), {});
+    EXPECT_THAT(error_of([&] { network.set_sequence_group(mesh.sequence); }),
+                testing::HasSubstr("their number must divide the network's 4 heads, but is 3"));
+  });
+}
+
+}  // namespace
+}  // namespace zoetrope::test
