@@ -4,6 +4,7 @@
 #include <map>
 #include <thread>
 
+#include <c10/util/Exception.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -161,6 +162,15 @@ void Rendezvous::report_failure(const std::string& message) {
 }
 
 void Rendezvous::meet(const std::string& where, milliseconds timeout) {
+  try {
+    meet_in_store(where, timeout);
+  } catch (const c10::Error&) {
+    fail_without_store({environment_.master_address, environment_.master_port},
+                       environment_.launcher_has_store ? "the launcher" : "rank 0");
+  }
+}
+
+void Rendezvous::meet_in_store(const std::string& where, milliseconds timeout) {
   store_->set(fmt::format("{}/{}", where, environment_.rank), "1");
   const std::string all = where + "/all";
   if (store_->add(where + "/count", 1) == environment_.num_ranks) store_->set(all, "1");

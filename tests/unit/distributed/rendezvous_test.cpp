@@ -192,6 +192,16 @@ TEST_F(RendezvousTest, AFailureDuringACollectiveComesWithItsMessage) {
                                HasSubstr("but rank 1 failed: sample 'x' is damaged")));
 }
 
+TEST_F(RendezvousTest, AStoreThatEndsIsSaid) {
+  std::thread ending([&] {
+    std::this_thread::sleep_for(milliseconds(300));
+    hosted_.store.reset();
+  });
+  const auto errors = on_ranks({1}, 2, [](Rendezvous& rendezvous) { rendezvous.check_ranks({}); });
+  ending.join();
+  EXPECT_THAT(errors[0], HasSubstr("the store must answer, but does not: the launcher has ended"));
+}
+
 // ---- The store's address.
 
 /// Accepts connections and says nothing.
