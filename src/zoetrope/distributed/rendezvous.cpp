@@ -148,7 +148,10 @@ std::shared_ptr<MessageBoard> Rendezvous::make_message_board() {
   const auto messages = c10::make_intrusive<c10d::PrefixStore>(
       fmt::format("messages_{}", num_message_boards_++), store_);
   return std::make_shared<MessageBoard>(messages, environment_.rank, environment_.num_ranks,
-                                        timeouts_.collective);
+                                        timeouts_.collective, [store = store_] {
+                                          if (const auto failure = reported_failure(*store))
+                                            fail<DistributedError>("{}", *failure);
+                                        });
 }
 
 void Rendezvous::report_failure(const std::string& message) {
