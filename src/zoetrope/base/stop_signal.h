@@ -1,5 +1,6 @@
 // Asks a long job to stop by SIGINT (Ctrl-C) or SIGTERM (schedulers): the first one is noted and
-// answered at the next safe point, a second one ends the process at once.
+// answered at the next safe point, a second one ends the process at once. Signals that come within
+// half a second are one: Slurm and a launcher may both send it.
 #pragma once
 
 namespace zoetrope {

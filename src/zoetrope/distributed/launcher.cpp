@@ -6,6 +6,7 @@
 #include <optional>
 #include <thread>
 
+#include <c10/util/Exception.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 
 #include "zoetrope/base/error.h"
@@ -29,8 +30,11 @@ constexpr milliseconds kLeavingTimeout(5000);
 constexpr int kNumLogLines = 20;
 constexpr int kSignalExitBase = 128;
 
-bool is_stopped(int status) {
-  return status == kSignalExitBase + SIGTERM || status == kSignalExitBase + SIGINT;
+/// Whether the rank has answered a signal by ending after its step.
+bool has_stopped(const RankProcess& rank) {
+  const int status = *rank.exit_status();
+  return !rank.ended_by_signal() &&
+         (status == kSignalExitBase + SIGTERM || status == kSignalExitBase + SIGINT);
 }
 
 /// How all ranks of one attempt have ended.
@@ -39,11 +43,23 @@ struct Outcome {
   int stop_status = 0;  ///< not 0 when a signal has ended the run early
 };
 
+/// The store's answer. Throws DistributedError when the launcher that serves it has ended.
+template <class Question>
+auto answer(const StoreAddress& address, Question question) {
+  try {
+    return question();
+  } catch (const c10::Error&) {
+    fail_without_store(address, "the launcher with --node-rank 0");
+  }
+}
+
 /// What launchers of several machines tell each other.
 class Nodes {
  public:
   explicit Nodes(const LaunchOptions& options)
-      : num_nodes_(options.num_nodes), serves_(options.node_rank == 0) {
+      : address_(options.rendezvous),
+        num_nodes_(options.num_nodes),
+        serves_(options.node_rank == 0) {
     if (serves_) {
       const HostedStore hosted = host_store(options.rendezvous);
       store_ = hosted.store;
@@ -72,22 +88,28 @@ class Nodes {
   int64_t port() const { return port_; }
   /// What the first rank that failed in this attempt says, if it could.
   std::optional<std::string> failure_of_ranks(int64_t attempt) {
-    return first_failure(store_, attempt);
+    return answer(address_, [&] { return first_failure(store_, attempt); });
   }
   void tell_failure(int64_t attempt, const std::string& failure) {
-    own_->compareSet(fmt::format("failure_{}", attempt), "", failure);
+    answer(address_, [&] { own_->compareSet(fmt::format("failure_{}", attempt), "", failure); });
   }
   std::optional<std::string> failure_of_nodes(int64_t attempt) {
     const std::string key = fmt::format("failure_{}", attempt);
-    if (!own_->check({key})) return std::nullopt;
-    return own_->get_to_str(key);
+    return answer(address_, [&]() -> std::optional<std::string> {
+      if (!own_->check({key})) return std::nullopt;
+      return own_->get_to_str(key);
+    });
   }
-  void tell_done(int64_t attempt) { own_->add(fmt::format("done_{}", attempt), 1); }
+  void tell_done(int64_t attempt) {
+    answer(address_, [&] { own_->add(fmt::format("done_{}", attempt), 1); });
+  }
   bool all_done(int64_t attempt) {
-    return own_->add(fmt::format("done_{}", attempt), 0) == num_nodes_;
+    return answer(address_,
+                  [&] { return own_->add(fmt::format("done_{}", attempt), 0) == num_nodes_; });
   }
 
  private:
+  StoreAddress address_;
   int64_t num_nodes_;
   bool serves_;
   int64_t port_ = 0;
@@ -174,7 +196,7 @@ class Attempt {
       }
       const int status = *rank.exit_status();
       if (had_ended || status == 0) continue;
-      if (is_stopped(status)) {
+      if (has_stopped(rank)) {
         outcome_.stop_status = status;
       } else if (outcome_.failure.empty()) {
         fail_all(describe_failure(i));

@@ -11,8 +11,12 @@ namespace zoetrope {
 MessageBoard::MessageBoard() : store_(c10::make_intrusive<c10d::HashStore>()) {}
 
 MessageBoard::MessageBoard(c10::intrusive_ptr<c10d::Store> store, int64_t rank, int64_t num_ranks,
-                           std::chrono::milliseconds timeout)
-    : store_(std::move(store)), rank_(rank), num_ranks_(num_ranks), timeout_(timeout) {}
+                           std::chrono::milliseconds timeout, std::function<void()> throw_if_failed)
+    : store_(std::move(store)),
+      rank_(rank),
+      num_ranks_(num_ranks),
+      timeout_(timeout),
+      throw_if_failed_(std::move(throw_if_failed)) {}
 
 MessageBoard::~MessageBoard() = default;
 
@@ -25,6 +29,7 @@ std::string MessageBoard::read(const std::string& key) {
   constexpr auto kPause = std::chrono::milliseconds(2);
   const auto deadline = std::chrono::steady_clock::now() + timeout_;
   while (!store_->check({key})) {
+    if (throw_if_failed_) throw_if_failed_();
     if (std::chrono::steady_clock::now() > deadline) {
       fail<DistributedError>("rank {}: '{}' must come from another rank within {} s, but did not",
                              rank_, key,

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -18,9 +19,10 @@ class MessageBoard {
  public:
   /// Of a rank alone.
   MessageBoard();
-  /// Texts are kept in `store`. read() waits for `timeout` at most.
+  /// Texts are kept in `store`. read() waits for `timeout` at most, or until
+  /// `throw_if_failed` throws, since a text of a rank that has failed will not come.
   MessageBoard(c10::intrusive_ptr<c10d::Store> store, int64_t rank, int64_t num_ranks,
-               std::chrono::milliseconds timeout);
+               std::chrono::milliseconds timeout, std::function<void()> throw_if_failed = {});
   ~MessageBoard();
   MessageBoard(const MessageBoard&) = delete;
   MessageBoard& operator=(const MessageBoard&) = delete;
@@ -38,6 +40,7 @@ class MessageBoard {
   int64_t rank_ = 0;
   int64_t num_ranks_ = 1;
   std::chrono::milliseconds timeout_{0};
+  std::function<void()> throw_if_failed_;
 };
 
 }  // namespace zoetrope

@@ -34,6 +34,7 @@ class RankProcess {
   bool poll();
   /// As a shell reports it: the exit status, or 128 + the signal that ended it.
   std::optional<int> exit_status() const { return exit_status_; }
+  bool ended_by_signal() const { return ended_by_signal_; }
   /// `exit status 1`, `signal 9 (Killed)`.
   std::string describe_end() const;
   /// Sends a signal; nothing when the process has ended.

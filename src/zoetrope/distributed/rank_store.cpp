@@ -173,6 +173,11 @@ c10::intrusive_ptr<c10d::Store> connect_store(const StoreAddress& address, milli
       address.text(), reason);
 }
 
+void fail_without_store(const StoreAddress& address, const std::string& server) {
+  fail<DistributedError>("rendezvous at {}: the store must answer, but does not: {} has ended",
+                         address.text(), server);
+}
+
 std::string local_address_towards(const StoreAddress& address) {
   std::string error;
   const AddressList list = resolve(address, SOCK_DGRAM, error);

@@ -35,6 +35,9 @@ HostedStore host_store(const StoreAddress& address);
 c10::intrusive_ptr<c10d::Store> connect_store(const StoreAddress& address,
                                               std::chrono::milliseconds timeout);
 
+/// Throws DistributedError for a store that has ended, with what serves it.
+[[noreturn]] void fail_without_store(const StoreAddress& address, const std::string& server);
+
 /// This machine's address on the way to `address`: the loopback address when that is one.
 std::string local_address_towards(const StoreAddress& address);
 

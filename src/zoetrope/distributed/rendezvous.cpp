@@ -4,6 +4,7 @@
 #include <map>
 #include <thread>
 
+#include <c10/util/Exception.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
@@ -147,7 +148,10 @@ std::shared_ptr<MessageBoard> Rendezvous::make_message_board() {
   const auto messages = c10::make_intrusive<c10d::PrefixStore>(
       fmt::format("messages_{}", num_message_boards_++), store_);
   return std::make_shared<MessageBoard>(messages, environment_.rank, environment_.num_ranks,
-                                        timeouts_.collective);
+                                        timeouts_.collective, [store = store_] {
+                                          if (const auto failure = reported_failure(*store))
+                                            fail<DistributedError>("{}", *failure);
+                                        });
 }
 
 void Rendezvous::report_failure(const std::string& message) {
@@ -161,6 +165,15 @@ void Rendezvous::report_failure(const std::string& message) {
 }
 
 void Rendezvous::meet(const std::string& where, milliseconds timeout) {
+  try {
+    meet_in_store(where, timeout);
+  } catch (const c10::Error&) {
+    fail_without_store({environment_.master_address, environment_.master_port},
+                       environment_.launcher_has_store ? "the launcher" : "rank 0");
+  }
+}
+
+void Rendezvous::meet_in_store(const std::string& where, milliseconds timeout) {
   store_->set(fmt::format("{}/{}", where, environment_.rank), "1");
   const std::string all = where + "/all";
   if (store_->add(where + "/count", 1) == environment_.num_ranks) store_->set(all, "1");

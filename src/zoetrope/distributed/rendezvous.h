@@ -63,6 +63,7 @@ class Rendezvous {
 
  private:
   void meet(const std::string& where, std::chrono::milliseconds timeout);
+  void meet_in_store(const std::string& where, std::chrono::milliseconds timeout);
   void throw_if_failed();
   std::string missing_ranks(const std::string& where);
 

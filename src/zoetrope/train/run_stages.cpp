@@ -141,7 +141,9 @@ int run_all(const std::vector<Stage>& stages, const ComponentRegistries& registr
       log_info("{}: was finished before", title);
       continue;
     }
-    if (StopSignal::received() != 0) return StopSignal::received();
+    // Several ranks find out together, in the stage.
+    if (rendezvous.environment().num_ranks == 1 && StopSignal::received() != 0)
+      return StopSignal::received();
     log_info("{}", title);
     const int signal = run_training(stage_run(stages, i, tables), registries, rendezvous);
     if (signal != 0) return signal;

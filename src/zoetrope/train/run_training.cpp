@@ -1,5 +1,6 @@
 #include "zoetrope/train/run_training.h"
 
+#include <csignal>
 #include <filesystem>
 #include <optional>
 
@@ -136,7 +137,8 @@ int run_training(const RunConfig& config, const ComponentRegistries& registries,
   tracker->finish();
   if (trainer.state().step < config.training.loop.max_train_steps) {
     log_stop(config.training.checkpoint, trainer.state().step, checkpoints.enabled());
-    return StopSignal::received();
+    // Another rank's signal stops this one, too.
+    return StopSignal::received() != 0 ? StopSignal::received() : SIGTERM;
   }
   export_results(*method, trainer.state(), output_dir, rendezvous.is_first());
   log_info("metrics, validation videos and config: {}", output_dir.string());

@@ -44,12 +44,7 @@ void Trainer::run() {
 
 bool Trainer::any_rank_stops() const {
   // All ranks must leave the loop behind the same step.
-  double received = 0;
-  for (const std::vector<double>& rank :
-       mesh_->world->all_gather_numbers({static_cast<double>(StopSignal::received())})) {
-    received += rank[0];
-  }
-  return received != 0;
+  return any_rank(*mesh_->world, StopSignal::received() != 0);
 }
 
 void Trainer::train_step() {

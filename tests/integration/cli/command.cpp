@@ -1,5 +1,7 @@
 #include "integration/cli/command.h"
 
+#include <csignal>
+#include <cstdlib>
 #include <stdexcept>
 
 #include <fcntl.h>
@@ -7,7 +9,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "support/temporary_folder.h"
 #include "zoetrope/base/file.h"
 
 namespace zoetrope::test {
@@ -28,10 +29,13 @@ namespace {
 }
 
 pid_t start(const std::vector<std::string>& arguments, const std::string& output,
-            const std::string& messages) {
+            const std::string& messages, const Variables& variables = {}) {
   const pid_t child = fork();
   if (child < 0) throw std::runtime_error("cannot run " ZOETROPE_BINARY);
-  if (child == 0) become_zoetrope(arguments, output, messages);
+  if (child == 0) {
+    for (const auto& [name, value] : variables) setenv(name.c_str(), value.c_str(), 1);
+    become_zoetrope(arguments, output, messages);
+  }
   return child;
 }
 
@@ -41,21 +45,38 @@ double seconds(const timeval& time) {
 
 }  // namespace
 
-CommandResult run_zoetrope(const std::vector<std::string>& arguments) {
-  const TemporaryFolder folder;
-  const std::string output = (folder / "output").string();
-  const std::string messages = (folder / "messages").string();
-  const pid_t child = start(arguments, output, messages);
+StartedCommand::StartedCommand(const std::vector<std::string>& arguments,
+                               const Variables& variables)
+    : pid_(start(arguments, (folder_ / "output").string(), (folder_ / "messages").string(),
+                 variables)) {}
+
+StartedCommand::~StartedCommand() {
+  if (ended_) return;
+  kill(pid_, SIGKILL);
+  waitpid(pid_, nullptr, 0);
+}
+
+std::string StartedCommand::messages() const {
+  const std::filesystem::path file = folder_ / "messages";
+  return std::filesystem::exists(file) ? read_file(file) : "";
+}
+
+CommandResult StartedCommand::wait() {
   int status = 0;
   rusage usage{};
-  if (wait4(child, &status, 0, &usage) != child)
+  if (wait4(pid_, &status, 0, &usage) != pid_)
     throw std::runtime_error("lost the process of " ZOETROPE_BINARY);
+  ended_ = true;
   CommandResult result;
   result.exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-  result.output = read_file(output);
-  result.messages = read_file(messages);
+  result.output = read_file(folder_ / "output");
+  result.messages = read_file(folder_ / "messages");
   result.cpu_sec = seconds(usage.ru_utime) + seconds(usage.ru_stime);
   return result;
+}
+
+CommandResult run_zoetrope(const std::vector<std::string>& arguments, const Variables& variables) {
+  return StartedCommand(arguments, variables).wait();
 }
 
 pid_t start_zoetrope(const std::vector<std::string>& arguments) {

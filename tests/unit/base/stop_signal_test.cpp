@@ -24,10 +24,18 @@ TEST(StopSignal, ASecondSignalEndsTheProcess) {
       {
         const StopSignal stop;
         std::raise(SIGINT);
+        usleep(600000);
         std::raise(SIGINT);
         _exit(0);
       },
       testing::ExitedWithCode(128 + SIGINT), "stopping at once");
+}
+
+TEST(StopSignal, TheSameSignalFromTwoSendersIsOne) {
+  const StopSignal stop;
+  std::raise(SIGTERM);
+  std::raise(SIGTERM);
+  EXPECT_EQ(StopSignal::received(), SIGTERM);
 }
 
 }  // namespace

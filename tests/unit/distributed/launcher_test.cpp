@@ -93,7 +93,7 @@ TEST_F(LauncherTest, StartsAllAgainWithTheArgumentsOfARestart) {
   LaunchOptions again = options("echo start $TORCHELASTIC_RESTART_COUNT $*; [ $# = 1 ]", 2);
   again.max_restarts = 2;
   EXPECT_EQ(launch(again), 0);
-  EXPECT_EQ(log(0, 1), "start 0\n");
+  EXPECT_EQ(log(0, 0), "start 0\n");  // rank 1 may have been stopped before that
   EXPECT_EQ(log(1, 1), "start 1 again\n");
   EXPECT_FALSE(std::filesystem::exists(folder_ / "logs/2"));
 }

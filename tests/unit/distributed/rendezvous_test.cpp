@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "support/error_text.h"
+#include "zoetrope/distributed/message_board.h"
 #include "zoetrope/distributed/rank_store.h"
 
 namespace zoetrope {
@@ -190,6 +191,25 @@ TEST_F(RendezvousTest, AFailureDuringACollectiveComesWithItsMessage) {
   });
   EXPECT_THAT(errors[0], AllOf(HasSubstr("barrier in group 'world.0'"),
                                HasSubstr("but rank 1 failed: sample 'x' is damaged")));
+}
+
+TEST_F(RendezvousTest, AFailureReachesThoseWhoWaitForAMessage) {
+  const auto errors = on_ranks({0, 1}, 2, [](Rendezvous& rendezvous) {
+    const auto board = rendezvous.make_message_board();
+    if (rendezvous.environment().rank == 1) return rendezvous.report_failure("disk full");
+    board->read("written");
+  });
+  EXPECT_EQ(errors[0], "rank 1 failed: disk full");
+}
+
+TEST_F(RendezvousTest, AStoreThatEndsIsSaid) {
+  std::thread ending([&] {
+    std::this_thread::sleep_for(milliseconds(300));
+    hosted_.store.reset();
+  });
+  const auto errors = on_ranks({1}, 2, [](Rendezvous& rendezvous) { rendezvous.check_ranks({}); });
+  ending.join();
+  EXPECT_THAT(errors[0], HasSubstr("the store must answer, but does not: the launcher has ended"));
 }
 
 // ---- The store's address.
