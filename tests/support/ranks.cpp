@@ -6,7 +6,7 @@
 #include <ATen/Parallel.h>
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
 
-#include "zoetrope/distributed/gloo_groups.h"
+#include "zoetrope/distributed/c10d_groups.h"
 
 namespace zoetrope {
 
@@ -24,7 +24,7 @@ void run_ranks(const MeshSizes& sizes,
     threads.emplace_back([&, rank] {
       at::set_num_threads(1);
       try {
-        body(make_mesh(sizes, rank, gloo_groups(store, kTimeout, "127.0.0.1")),
+        body(make_mesh(sizes, rank, c10d_groups(store, kTimeout, "127.0.0.1")),
              std::make_shared<MessageBoard>(store, rank, sizes.num_ranks(), kTimeout));
       } catch (...) {
         errors[static_cast<size_t>(rank)] = std::current_exception();

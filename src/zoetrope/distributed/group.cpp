@@ -50,19 +50,32 @@ void PendingCollective::wait() {
 }
 
 std::shared_ptr<Group> Group::alone(std::string name) {
-  return std::make_shared<Group>(std::move(name), c10::intrusive_ptr<c10d::Backend>(),
-                                 std::vector<int64_t>{0}, 0);
+  return std::make_shared<Group>(std::move(name), Backends(), std::vector<int64_t>{0}, 0);
 }
 
-Group::Group(std::string name, c10::intrusive_ptr<c10d::Backend> backend,
-             std::vector<int64_t> ranks, int64_t index, ExplainFailure explain)
+Group::Backends::Backends() = default;
+Group::Backends::Backends(c10::intrusive_ptr<c10d::Backend> for_cpu,
+                          c10::intrusive_ptr<c10d::Backend> for_device)
+    : cpu(std::move(for_cpu)), device(std::move(for_device)) {}
+Group::Backends::~Backends() = default;
+Group::Backends::Backends(const Backends&) = default;
+
+Group::Group(std::string name, const Backends& backends, std::vector<int64_t> ranks, int64_t index,
+             ExplainFailure explain)
     : name_(std::move(name)),
-      backend_(std::move(backend)),
+      backends_(backends),
       ranks_(std::move(ranks)),
       index_(index),
       explain_(std::move(explain)) {
-  TORCH_CHECK(backend_.defined() || ranks_.size() == 1, "group ", name_,
+  TORCH_CHECK(backends_.cpu.defined() || ranks_.size() == 1, "group ", name_,
               ": several ranks must have a backend");
+}
+
+c10d::Backend& Group::backend_of(const at::Tensor& tensor) const {
+  if (tensor.is_cpu()) return *backends_.cpu;
+  TORCH_CHECK(backends_.device.defined(), "group ", name_, ": must have a backend for tensors of ",
+              tensor.device(), ", but has one for the CPU alone");
+  return *backends_.device;
 }
 
 Group::~Group() = default;
@@ -88,14 +101,14 @@ PendingCollective Group::all_gather(const at::Tensor& input, const at::Tensor& o
   check_flat(output, "all_gather");
   TORCH_CHECK(output.numel() == size() * input.numel(), "all_gather: output must hold ", size(),
               " inputs of ", input.numel(), ", but holds ", output.numel());
-  if (!backend_) {
+  if (!backends_.cpu) {
     if (!input.is_alias_of(output)) output.copy_(input);
     return {};
   }
   at::Tensor to = output.detach();
   at::Tensor from = input.detach();
   const auto num_bytes = static_cast<int64_t>(input.nbytes()) * (size() - 1);
-  return pending("all_gather", num_bytes, backend_->all_gather_single(to, from), {to, from});
+  return pending("all_gather", num_bytes, backend_of(from).all_gather_single(to, from), {to, from});
 }
 
 PendingCollective Group::all_to_all(const at::Tensor& input, const at::Tensor& output) {
@@ -104,7 +117,7 @@ PendingCollective Group::all_to_all(const at::Tensor& input, const at::Tensor& o
   TORCH_CHECK(input.numel() == output.numel() && input.numel() % size() == 0,
               "all_to_all: input and output must be of one size that ", size(),
               " divides, but are of ", input.numel(), " and ", output.numel());
-  if (!backend_) {
+  if (!backends_.cpu) {
     output.copy_(input);
     return {};
   }
@@ -112,15 +125,15 @@ PendingCollective Group::all_to_all(const at::Tensor& input, const at::Tensor& o
   at::Tensor from = input.detach();
   std::vector<int64_t> equal;
   const auto num_bytes = static_cast<int64_t>(input.nbytes()) / size() * (size() - 1);
-  return pending("all_to_all", num_bytes, backend_->all_to_all_single(to, from, equal, equal),
-                 {to, from});
+  return pending("all_to_all", num_bytes,
+                 backend_of(from).all_to_all_single(to, from, equal, equal), {to, from});
 }
 
 PendingCollective Group::reduce_scatter_sum(const at::Tensor& input, const at::Tensor& output) {
   TORCH_CHECK(output.scalar_type() == at::kFloat && input.numel() == size() * output.numel(),
               "reduce_scatter_sum: output must be fp32 and a part in ", size(), " of ",
               input.numel(), ", but is ", output.scalar_type(), " of ", output.numel());
-  if (!backend_) {
+  if (!backends_.cpu) {
     output.copy_(input);
     return {};
   }
@@ -134,7 +147,7 @@ PendingCollective Group::reduce_scatter_sum(const at::Tensor& input, const at::T
 
 PendingCollective Group::all_reduce_sum(const at::Tensor& values) {
   check_flat(values, "all_reduce_sum");
-  if (!backend_) return {};
+  if (!backends_.cpu) return {};
   const int64_t padding = round_up(values.numel(), size()) - values.numel();
   const at::Tensor input = padding == 0 ? values : at::constant_pad_nd(values, {0, padding});
   const at::Tensor part = at::empty({input.numel() / size()}, values.options().dtype(at::kFloat));
@@ -151,12 +164,12 @@ PendingCollective Group::all_reduce_sum(const at::Tensor& values) {
 }
 
 void Group::broadcast(const at::Tensor& values, int64_t source) {
-  if (!backend_) return;
+  if (!backends_.cpu) return;
   std::vector<at::Tensor> tensors{values.detach()};
   c10d::BroadcastOptions options;
   options.rootRank = source;
   const auto num_bytes = index_ == source ? static_cast<int64_t>(values.nbytes()) : 0;
-  pending("broadcast", num_bytes, backend_->broadcast(tensors, options), tensors).wait();
+  pending("broadcast", num_bytes, backend_of(values).broadcast(tensors, options), tensors).wait();
 }
 
 std::vector<std::vector<double>> Group::all_gather_numbers(const std::vector<double>& numbers) {
@@ -172,8 +185,8 @@ std::vector<std::vector<double>> Group::all_gather_numbers(const std::vector<dou
 }
 
 void Group::barrier() {
-  if (!backend_) return;
-  pending("barrier", 0, backend_->barrier(), {}).wait();
+  if (!backends_.cpu) return;
+  pending("barrier", 0, backends_.cpu->barrier(), {}).wait();
 }
 
 bool any_rank(Group& group, bool value) {

@@ -1,6 +1,6 @@
-// A set of ranks that communicate, over c10d (Gloo on CPUs, NCCL on GPUs). A group of one rank does
-// every operation on its own. All ranks of a group must call the same operations in the same order.
-// Knows no model and no launcher. Legend: S ranks of the group.
+// A set of ranks that communicate, over c10d: Gloo for tensors of the CPU, NCCL for those of GPUs.
+// A group of one rank does every operation on its own. All ranks of a group must call the same
+// operations in the same order. Knows no model and no launcher. Legend: S ranks of the group.
 #pragma once
 
 #include <cstdint>
@@ -59,9 +59,21 @@ class Group {
  public:
   /// A group of this rank alone.
   static std::shared_ptr<Group> alone(std::string name);
-  /// `ranks`: the members' ranks in the run, in the order of the backend.
-  Group(std::string name, c10::intrusive_ptr<c10d::Backend> backend, std::vector<int64_t> ranks,
-        int64_t index, ExplainFailure explain = {});
+  /// What carries tensors of the CPU, and those of the run's device if that is another one.
+  struct Backends {
+    c10::intrusive_ptr<c10d::Backend> cpu;
+    c10::intrusive_ptr<c10d::Backend> device;
+
+    Backends();
+    Backends(c10::intrusive_ptr<c10d::Backend> for_cpu,
+             c10::intrusive_ptr<c10d::Backend> for_device);
+    ~Backends();
+    Backends(const Backends&);
+    Backends& operator=(const Backends&) = delete;
+  };
+  /// `ranks`: the members' ranks in the run, in the order of the backends.
+  Group(std::string name, const Backends& backends, std::vector<int64_t> ranks, int64_t index,
+        ExplainFailure explain = {});
   ~Group();
   Group(const Group&) = delete;
   Group& operator=(const Group&) = delete;
@@ -93,12 +105,13 @@ class Group {
   void barrier();
 
  private:
+  c10d::Backend& backend_of(const at::Tensor& tensor) const;
   PendingCollective pending(const char* operation, int64_t num_bytes,
                             const c10::intrusive_ptr<c10d::Work>& work,
                             std::vector<at::Tensor> kept, std::function<void()> finish = {});
 
   std::string name_;
-  c10::intrusive_ptr<c10d::Backend> backend_;  ///< null for a group of one
+  Backends backends_;  ///< none for a group of one
   std::vector<int64_t> ranks_;
   int64_t index_;
   Traffic traffic_;

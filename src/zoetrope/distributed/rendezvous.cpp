@@ -10,8 +10,8 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 
 #include "zoetrope/base/error.h"
+#include "zoetrope/distributed/c10d_groups.h"
 #include "zoetrope/distributed/failure_report.h"
-#include "zoetrope/distributed/gloo_groups.h"
 #include "zoetrope/distributed/rank_store.h"
 
 namespace zoetrope {
@@ -125,7 +125,7 @@ void Rendezvous::check_ranks(const Facts& facts) {
                          fmt::join(lines, "\n  "));
 }
 
-Mesh Rendezvous::form_mesh(const MeshSizes& sizes) {
+Mesh Rendezvous::form_mesh(const MeshSizes& sizes, c10::Device device) {
   if (sizes.num_ranks() != environment_.num_ranks) {
     fail<DistributedError>("mesh: must have as many ranks as were started, {}, but has {}",
                            environment_.num_ranks, sizes.num_ranks());
@@ -137,8 +137,9 @@ Mesh Rendezvous::form_mesh(const MeshSizes& sizes) {
   const auto groups = c10::make_intrusive<c10d::PrefixStore>(name, store_);
   const std::string host =
       local_address_towards({environment_.master_address, environment_.master_port});
-  Mesh mesh = make_mesh(sizes, environment_.rank,
-                        gloo_groups(groups, timeouts_.collective, host, explain_by(store_)));
+  Mesh mesh =
+      make_mesh(sizes, environment_.rank,
+                c10d_groups(groups, timeouts_.collective, host, explain_by(store_), device));
   mesh.local_rank = environment_.local_rank;
   return mesh;
 }

@@ -53,9 +53,9 @@ class Rendezvous {
   /// DistributedError that names the ranks that have not come, those that differ with the first
   /// fact that does, or the one that has failed meanwhile with its message.
   void check_ranks(const Facts& facts);
-  /// Waits for all ranks and forms their groups. All ranks call it in the same order. `sizes` must
-  /// have as many ranks as there are.
-  Mesh form_mesh(const MeshSizes& sizes);
+  /// Waits for all ranks and forms their groups, which carry tensors of the CPU and of `device`.
+  /// All ranks call it in the same order. `sizes` must have as many ranks as there are.
+  Mesh form_mesh(const MeshSizes& sizes, c10::Device device = c10::kCPU);
   /// A board that the ranks share. All ranks call it in the same order.
   std::shared_ptr<MessageBoard> make_message_board();
   /// Lets ranks that wait for this one know why it fails; only the run's first failure is kept.

@@ -116,8 +116,9 @@ int run_training(const RunConfig& config, const ComponentRegistries& registries,
   const fs::path output_dir = config.training.checkpoint.output_dir;
   std::optional<FolderLock> lock;
   if (rendezvous.is_first()) lock.emplace(output_dir);
-  const auto mesh =
-      std::make_shared<const Mesh>(rendezvous.form_mesh(mesh_sizes(config.training.distributed)));
+  const auto mesh = std::make_shared<const Mesh>(rendezvous.form_mesh(
+      mesh_sizes(config.training.distributed),
+      resolve_device(config.training.distributed.device, rendezvous.environment().local_rank)));
 
   RunCheckpoints checkpoints(checkpoint_options(config, mesh, rendezvous.make_message_board()));
   const auto tracker = make_run_trackers(config, checkpoints.resuming(), rendezvous.is_first());

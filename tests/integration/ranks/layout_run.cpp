@@ -46,10 +46,16 @@ LayoutResult train_rank(const LayoutRun& run, const std::string& output_dir, con
   const TrainingData data = build_data(config, *method, mesh);
   RecordingTracker tracker;
   RunCheckpoints checkpoints(checkpoint_options(config, shared_mesh, board));
+  const int64_t shard_bytes = mesh.shard->traffic().num_bytes;
+  const int64_t replica_bytes = mesh.replicate->traffic().num_bytes;
   Trainer({run.num_steps, run.accumulation},
           {*method, *data.loader, callbacks, tracker, checkpoints, shared_mesh})
       .run();
   LayoutResult result{std::move(tracker.values), {}};
+  result.shard_bytes = mesh.shard->traffic().num_bytes - shard_bytes;
+  result.replica_bytes = mesh.replicate->traffic().num_bytes - replica_bytes;
+  for (const ParameterGroup& group : method->student().parameters().groups())
+    result.group_elements.push_back(group.num_elements);
   for (RoleOptimizer* optimizer : method->role_optimizers()) {
     for (const auto& [name, tensor] : optimizer->model().parameters().tensors())
       result.weights[optimizer->role() + "." + name] = tensor.clone();

@@ -23,6 +23,10 @@ struct LayoutResult {
   std::map<int64_t, std::map<std::string, double>> logged;
   /// Whole weights of the trained roles, `student.<parameter>`.
   std::map<std::string, at::Tensor> weights;
+  // Of rank 0, for the steps alone.
+  int64_t shard_bytes = 0;  ///< sent to the ranks with the other shards
+  int64_t replica_bytes = 0;
+  std::vector<int64_t> group_elements;  ///< of the student's parameter groups, the root's last
 };
 
 /// Trains on `sizes`, from and into the newest checkpoint of `output_dir` if it is not empty.
