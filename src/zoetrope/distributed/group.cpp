@@ -16,6 +16,11 @@ int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
+/// Gloo and NCCL go on with advice and stack frames.
+std::string_view first_sentence(std::string_view text) {
+  return text.substr(0, std::min(text.find(". "), text.find('\n')));
+}
+
 void check_flat(const at::Tensor& tensor, const char* operation) {
   TORCH_CHECK(tensor.dim() == 1 && tensor.is_contiguous(), operation,
               ": tensors must be flat and contiguous, but got ", tensor.sizes());
@@ -44,7 +49,7 @@ void PendingCollective::wait() {
     fail<DistributedError>(
         "{} in group '{}' of ranks {}, rank {}, call {}: must end on every rank, but {} ({})",
         call.operation, call.group, fmt::join(call.ranks, ","), call.rank, call.call,
-        state->explain ? state->explain(call) : "failed", error.what());
+        state->explain ? state->explain(call) : "failed", first_sentence(error.what()));
   }
   if (state->finish) state->finish();
 }
