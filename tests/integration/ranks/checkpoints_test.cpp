@@ -8,7 +8,9 @@
 #include "integration/ranks/layout_run.h"
 #include "support/golden.h"
 #include "support/temporary_folder.h"
+#include "zoetrope/base/error.h"
 #include "zoetrope/checkpoint/dcp/dcp_folder.h"
+#include "zoetrope/tensor/safetensors.h"
 
 namespace zoetrope {
 namespace {
@@ -97,6 +99,37 @@ TEST_P(CheckpointsAcrossLayouts, EachRankWritesItsPartOnce) {
                                                                testing::Key("__1_0.distcp")));
   EXPECT_GT(num_bytes_by_file["__1_0.distcp"], num_bytes / 5);
 }
+
+using FastVideoCheckpoint = CheckpointsAcrossLayouts;
+
+// Two ranks of FastVideo wrote it; its final weights were recorded beside it.
+TEST_P(FastVideoCheckpoint, IsReadByAnyLayout) {
+  const std::filesystem::path reference = "c09b_ckpt_2rank_shard";
+  const SafetensorsFile recorded(reference / "trace_rank0.safetensors");
+  for (const MeshSizes& sizes : {MeshSizes{.shard = 2}, MeshSizes{.replicate = 2, .shard = 2}}) {
+    LayoutRun run{(reference / GetParam()).string()};
+    run.num_steps = 3;  // those of the checkpoint, so that nothing is trained
+    run.overrides = {"--training.checkpoint.resume_from_checkpoint=" + (reference / "out").string(),
+                     "--training.distributed.num_gpus=" + std::to_string(sizes.num_ranks()),
+                     "--training.distributed.sp_size=1",
+                     "--training.distributed.hsdp_replicate_dim=" + std::to_string(sizes.replicate),
+                     "--training.distributed.hsdp_shard_dim=" + std::to_string(sizes.shard)};
+    try {
+      train_on(sizes, run, (folder_ / "average").string());
+      FAIL() << "the average of one rank must be refused";
+    } catch (const CheckpointError& error) {
+      EXPECT_THAT(error.what(), testing::HasSubstr("only one rank's part"));
+    }
+    run.without_callbacks = {"ema"};
+    const LayoutResult result = train_on(sizes, run, (folder_ / "weights").string());
+    for (const auto& [name, weight] : result.weights) {
+      const std::string parameter = name.substr(std::string("student.").size());
+      EXPECT_TRUE(at::equal(weight, recorded.tensor("final.student." + parameter))) << name;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Sharded, FastVideoCheckpoint, testing::Values("config.yaml"));
 
 INSTANTIATE_TEST_SUITE_P(Methods, CheckpointsAcrossLayouts,
                          testing::Values("c01_sft/config.yaml", "c02_dmd2_simulate/config.yaml"),

@@ -1,5 +1,7 @@
 #include "integration/ranks/layout_run.h"
 
+#include <algorithm>
+
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
@@ -30,6 +32,10 @@ RunConfig read_config(const LayoutRun& run, const Catalog& catalog, const std::s
   config::Issues issues;
   RunConfig config = read_run_config(document, catalog.tables(), issues);
   issues.throw_if_any();
+  std::erase_if(config.callbacks, [&](const auto& callback) {
+    return std::find(run.without_callbacks.begin(), run.without_callbacks.end(), callback.first) !=
+           run.without_callbacks.end();
+  });
   return config;
 }
 

@@ -16,6 +16,7 @@ struct LayoutRun {
   std::vector<std::string> overrides = {};
   int64_t num_steps = 20;
   int64_t accumulation = 1;
+  std::vector<std::string> without_callbacks = {};
 };
 
 struct LayoutResult {
