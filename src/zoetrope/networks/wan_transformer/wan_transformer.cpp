@@ -33,6 +33,8 @@ WanTransformer::WanTransformer(WanTransformerConfig config, ParameterStore::Opti
     : config_(std::move(config)),
       tensor_group_(std::move(tensor_group)),
       parameters_(wan_transformer_parameter_specs(config_, num_ranks(tensor_group_)), options) {
+  if (num_ranks(tensor_group_) > 1)
+    parameters_.declare_parts(whole_specs(), tensor_group_->index());
   build_blocks();
 }
 
