@@ -7,13 +7,13 @@
 
 namespace zoetrope {
 
-ShardedParameters::ShardedParameters(ParameterStore& parameters, std::shared_ptr<Group> shard,
-                                     std::shared_ptr<Group> replicas,
+ShardedParameters::ShardedParameters(ParameterStore& parameters, Groups groups,
                                      const ShardingOptions& options,
                                      std::shared_ptr<MemoryPool> pool)
     : parameters_(parameters),
-      shard_(std::move(shard)),
-      replicas_(std::move(replicas)),
+      shard_(std::move(groups.shard)),
+      replicas_(std::move(groups.replicas)),
+      tensor_(std::move(groups.tensor)),
       options_(options),
       pool_(std::move(pool)),
       states_(parameters.groups().size()) {
@@ -183,12 +183,27 @@ std::vector<std::vector<double>> ShardedParameters::gather_numbers(
   return shard_->all_gather_numbers(numbers);
 }
 
-at::Tensor ShardedParameters::gather_flat(const at::Tensor& shard, bool needed) {
+std::vector<std::vector<double>> ShardedParameters::gather_part_numbers(
+    const std::vector<double>& numbers) {
+  return tensor_->all_gather_numbers(numbers);
+}
+
+at::Tensor ShardedParameters::gather_flat(const at::Tensor& shard) {
   if (!is_sharded()) return shard;
   const at::NoGradGuard no_grad;
   const at::Tensor whole = at::empty({shard.numel() * shard_->size()}, shard.options());
   shard_->all_gather(shard.detach(), whole).wait();
-  return needed ? whole.to(at::kCPU) : at::Tensor();
+  return whole.to(at::kCPU);
+}
+
+at::Tensor ShardedParameters::gather_parts(const at::Tensor& part, int64_t dimension) {
+  const at::NoGradGuard no_grad;
+  const at::Tensor own = part.detach().to(at::kCPU).movedim(dimension, 0).contiguous();
+  std::vector<int64_t> shape = own.sizes().vec();
+  shape[0] *= tensor_->size();
+  const at::Tensor whole = at::empty(shape, own.options());
+  tensor_->all_gather(own.flatten(), whole.view({-1})).wait();
+  return whole.movedim(0, dimension).contiguous();
 }
 
 }  // namespace zoetrope

@@ -25,12 +25,16 @@ struct ShardingOptions {
 
 class ShardedParameters : public ParameterResidency {
  public:
-  /// `shard`: the ranks that hold the other shards; `replicas`: those that hold the same shard.
-  /// Together they are all ranks that see other data or other parts of it. Borrows `parameters`,
-  /// whose options must fit the shard group. `pool` is shared by the networks of a run. Throws
-  /// Error when the options do not fit.
-  ShardedParameters(ParameterStore& parameters, std::shared_ptr<Group> shard,
-                    std::shared_ptr<Group> replicas, const ShardingOptions& options,
+  struct Groups {
+    std::shared_ptr<Group> shard;     ///< the ranks that hold the other shards
+    std::shared_ptr<Group> replicas;  ///< those that hold the same shard and see other data
+    std::shared_ptr<Group> tensor;    ///< those that hold other parts of the tensors themselves
+  };
+
+  /// Gradients are summed over `shard` and `replicas`. Borrows `parameters`, whose options must fit
+  /// the shard group. `pool` is shared by the networks of a run. Throws Error when the options do
+  /// not fit.
+  ShardedParameters(ParameterStore& parameters, Groups groups, const ShardingOptions& options,
                     std::shared_ptr<MemoryPool> pool);
 
   bool follows_backward() const override { return true; }
@@ -43,7 +47,9 @@ class ShardedParameters : public ParameterResidency {
   void begin_micro_batch(bool is_last) override;
   void finish_micro_batch() override;
   std::vector<std::vector<double>> gather_numbers(const std::vector<double>& numbers) override;
-  at::Tensor gather_flat(const at::Tensor& shard, bool needed) override;
+  std::vector<std::vector<double>> gather_part_numbers(const std::vector<double>& numbers) override;
+  at::Tensor gather_flat(const at::Tensor& shard) override;
+  at::Tensor gather_parts(const at::Tensor& part, int64_t dimension) override;
 
  private:
   /// Of a group: number of micro-batches (falling powers of two) and the sum of their gradients.
@@ -84,6 +90,7 @@ class ShardedParameters : public ParameterResidency {
   ParameterStore& parameters_;
   std::shared_ptr<Group> shard_;
   std::shared_ptr<Group> replicas_;
+  std::shared_ptr<Group> tensor_;
   ShardingOptions options_;
   std::shared_ptr<MemoryPool> pool_;
   std::vector<GroupState> states_;

@@ -14,12 +14,13 @@ ParameterStore::Options parameter_options(const ModelContext& context, bool trai
 
 void connect_parameters(ParameterStore& parameters, const ModelContext& context) {
   const Mesh& mesh = *context.mesh;
-  if (mesh.data->size() == 1 && !context.sharding.deterministic) return;
+  if (mesh.data->size() == 1 && mesh.tensor->size() == 1 && !context.sharding.deterministic) return;
   const bool is_sharded = parameters.options().num_shards > 1;
-  parameters.set_residency(std::make_unique<ShardedParameters>(
-      parameters, is_sharded ? mesh.shard : Group::alone("shard"),
-      is_sharded || mesh.shard->size() == 1 ? mesh.replicate : mesh.data, context.sharding,
-      context.memory_pool));
+  const ShardedParameters::Groups groups = {
+      is_sharded ? mesh.shard : Group::alone("shard"),
+      is_sharded || mesh.shard->size() == 1 ? mesh.replicate : mesh.data, mesh.tensor};
+  parameters.set_residency(std::make_unique<ShardedParameters>(parameters, groups, context.sharding,
+                                                               context.memory_pool));
 }
 
 void ModelBase::backward(const at::Tensor& loss, int64_t num_accumulation_rounds) {

@@ -25,8 +25,26 @@ at::Tensor block_sums(const at::Tensor& flat) {
       .sum(1, /*keepdim=*/false, at::kDouble);
 }
 
-/// The sum of squares of each group over all shards, block by block.
-std::vector<double> square_sums(const ParameterStore& parameters) {
+/// Of a group's own shard: the squares of parameters that every tensor-parallel rank has whole.
+double whole_square_sum(const ParameterStore& parameters, const ParameterGroup& group) {
+  const int64_t kept = group.flat_gradient.numel();
+  const int64_t first = parameters.options().shard_index * kept;
+  double total = 0;
+  for (const Parameter& parameter : group.parameters) {
+    const int64_t begin = std::max(parameter.offset, first);
+    const int64_t end = std::min(parameter.offset + parameter.value.numel(), first + kept);
+    if (begin >= end || parameters.part(parameter.name)) continue;
+    total += group.flat_gradient.narrow(0, begin - first, end - begin)
+                 .to(at::kDouble)
+                 .square()
+                 .sum()
+                 .item<double>();
+  }
+  return total;
+}
+
+/// The sum of squares of each group over all shards of this tensor-parallel rank, block by block.
+std::vector<double> sums_over_shards(const ParameterStore& parameters) {
   std::vector<at::Tensor> sums;
   for (const ParameterGroup& group : parameters.groups())
     sums.push_back(block_sums(group.flat_gradient));
@@ -43,6 +61,26 @@ std::vector<double> square_sums(const ParameterStore& parameters) {
     }
     totals.push_back(total);
     first += count;
+  }
+  return totals;
+}
+
+/// The sum of squares of each group over all ranks; what tensor-parallel ranks have in common
+/// counts once.
+std::vector<double> square_sums(const ParameterStore& parameters) {
+  std::vector<double> totals = sums_over_shards(parameters);
+  const auto parts = parameters.residency().gather_part_numbers(totals);
+  if (parts.size() == 1) return totals;
+  std::vector<double> own_common;
+  for (const ParameterGroup& group : parameters.groups())
+    own_common.push_back(whole_square_sum(parameters, group));
+  const auto common = parameters.residency().gather_numbers(own_common);
+  for (size_t group = 0; group < totals.size(); ++group) {
+    double all = 0;
+    for (const std::vector<double>& part : parts) all += part[group];
+    double once = 0;
+    for (const std::vector<double>& shard : common) once += shard[group];
+    totals[group] = all - once * static_cast<double>(parts.size() - 1);
   }
   return totals;
 }

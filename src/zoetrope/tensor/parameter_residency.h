@@ -39,9 +39,15 @@ class ParameterResidency {
   /// This rank's numbers and those of the ranks that hold the other shards, in the order of the
   /// shards. Every rank gives as many.
   virtual std::vector<std::vector<double>> gather_numbers(const std::vector<double>& numbers) = 0;
+  /// One rank's numbers of each tensor-parallel rank, in their order.
+  virtual std::vector<std::vector<double>> gather_part_numbers(
+      const std::vector<double>& numbers) = 0;
   /// The whole of a flat buffer of which each rank has a shard, on the CPU; `shard` itself where
-  /// nothing is spread. All ranks must call it; those that do not need it get nothing.
-  virtual at::Tensor gather_flat(const at::Tensor& shard, bool needed) = 0;
+  /// nothing is spread. All ranks must call it.
+  virtual at::Tensor gather_flat(const at::Tensor& shard) = 0;
+  /// The whole of a tensor on the CPU of which tensor-parallel ranks have parts in `dimension`. All
+  /// of them must call it.
+  virtual at::Tensor gather_parts(const at::Tensor& part, int64_t dimension) = 0;
 };
 
 /// Everything is in memory at all times.
@@ -59,7 +65,12 @@ class AlwaysResident : public ParameterResidency {
   std::vector<std::vector<double>> gather_numbers(const std::vector<double>& numbers) override {
     return {numbers};
   }
-  at::Tensor gather_flat(const at::Tensor& shard, bool /*needed*/) override { return shard; }
+  std::vector<std::vector<double>> gather_part_numbers(
+      const std::vector<double>& numbers) override {
+    return {numbers};
+  }
+  at::Tensor gather_flat(const at::Tensor& shard) override { return shard; }
+  at::Tensor gather_parts(const at::Tensor& part, int64_t /*dimension*/) override { return part; }
 };
 
 }  // namespace zoetrope

@@ -157,7 +157,8 @@ TensorShards ParameterStore::shards_of(const std::vector<at::Tensor>& flat_buffe
       const int64_t end = std::min(parameter.offset + parameter.value.numel(), first + kept);
       if (begin >= end) continue;
       shards.push_back({parameter.name, parameter.value.sizes().vec(), begin - parameter.offset,
-                        flat_buffers[i].narrow(0, begin - first, end - begin)});
+                        flat_buffers[i].narrow(0, begin - first, end - begin),
+                        part(parameter.name)});
     }
   }
   return shards;
@@ -171,15 +172,32 @@ NamedTensors ParameterStore::tensors_of(const std::vector<at::Tensor>& flat_buff
                                         bool needed) const {
   NamedTensors tensors;
   for (size_t i = 0; i < groups_.size(); ++i) {
-    const at::Tensor whole = residency_->gather_flat(flat_buffers[i], needed);
-    if (!needed) continue;
+    const at::Tensor whole = residency_->gather_flat(flat_buffers[i]);
     for (const Parameter& parameter : groups_[i].parameters) {
-      tensors.emplace_back(
-          parameter.name,
-          whole.narrow(0, parameter.offset, parameter.value.numel()).view(parameter.value.sizes()));
+      at::Tensor tensor =
+          whole.narrow(0, parameter.offset, parameter.value.numel()).view(parameter.value.sizes());
+      if (const auto split = part(parameter.name))
+        tensor = residency_->gather_parts(tensor, split->dimension);
+      if (needed) tensors.emplace_back(parameter.name, std::move(tensor));
     }
   }
   return tensors;
+}
+
+void ParameterStore::declare_parts(const std::vector<TensorSpec>& whole_specs, int64_t index) {
+  const std::vector<TensorSpec> own = specs();
+  for (size_t i = 0; i < own.size(); ++i) {
+    const std::vector<int64_t>& whole = whole_specs[i].shape;
+    for (size_t d = 0; d < whole.size(); ++d) {
+      if (whole[d] == own[i].shape[d]) continue;
+      parts_[own[i].name] = {whole, static_cast<int64_t>(d), index * own[i].shape[d]};
+    }
+  }
+}
+
+std::optional<TensorPart> ParameterStore::part(const std::string& name) const {
+  const auto found = parts_.find(name);
+  return found == parts_.end() ? std::nullopt : std::optional(found->second);
 }
 
 void ParameterStore::refresh_values() {

@@ -97,6 +97,12 @@ class ParameterStore {
   /// on the CPU when they are spread over ranks, all of which must then call this; ranks that need
   /// nothing say so and get nothing.
   NamedTensors tensors(bool needed = true) const;
+  /// Says that tensor-parallel ranks have equal parts of the parameters whose shape differs from
+  /// that in `whole_specs` (in the order of specs()) in one dimension, and that this is the rank
+  /// `index`.
+  void declare_parts(const std::vector<TensorSpec>& whole_specs, int64_t index);
+  /// None for a parameter that is whole.
+  std::optional<TensorPart> part(const std::string& name) const;
   /// The same of other buffers, one for each group.
   NamedTensors tensors_of(const std::vector<at::Tensor>& flat_buffers, bool needed = true) const;
   /// Copies the masters into the bf16 values; nothing to do when they share memory.
@@ -112,6 +118,7 @@ class ParameterStore {
   std::unique_ptr<ParameterResidency> residency_ = std::make_unique<AlwaysResident>();
   std::vector<ParameterGroup> groups_;
   std::unordered_map<std::string, std::pair<size_t, size_t>> index_;
+  std::unordered_map<std::string, TensorPart> parts_;
 };
 
 }  // namespace zoetrope

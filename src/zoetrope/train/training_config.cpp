@@ -1,5 +1,7 @@
 #include "zoetrope/train/training_config.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 namespace zoetrope {
@@ -14,21 +16,18 @@ void check_mesh(const DistributedConfig& given, const config::Node& node,
   distributed.resolve();
   const int64_t replicate = distributed.hsdp_replicate_dim;
   const int64_t shard = *distributed.hsdp_shard_dim;
-  if (replicate * shard != distributed.num_gpus) {
+  const int64_t tensor = distributed.tp_size;
+  if (replicate * shard * tensor != distributed.num_gpus) {
+    refuse(
+        node, context,
+        fmt::format("hsdp_replicate_dim * hsdp_shard_dim * tp_size must be num_gpus, but got {} * "
+                    "{} * {} with {} GPUs",
+                    replicate, shard, tensor, distributed.num_gpus));
+  } else if (replicate * shard % *distributed.sp_size != 0) {
     refuse(node, context,
-           fmt::format(
-               "hsdp_replicate_dim * hsdp_shard_dim must be num_gpus, but got {} * {} with {} GPUs",
-               replicate, shard, distributed.num_gpus));
-  }
-  if (distributed.num_gpus % *distributed.sp_size != 0) {
-    refuse(node, context,
-           fmt::format("num_gpus must be a multiple of sp_size, but got {} GPUs and sp_size {}",
-                       distributed.num_gpus, *distributed.sp_size));
-  }
-  if (distributed.tp_size != 1) {
-    refuse(node, context,
-           fmt::format("tp_size must be 1, because tensor parallelism is not built, but got {}",
-                       distributed.tp_size));
+           fmt::format("hsdp_replicate_dim * hsdp_shard_dim must be a multiple of sp_size, but got "
+                       "{} * {} and sp_size {}",
+                       replicate, shard, *distributed.sp_size));
   }
 }
 
@@ -45,25 +44,25 @@ void check_precision(const TrainingConfig& training, const config::Node& node,
 }  // namespace
 
 void DistributedConfig::resolve() {
-  if (!sp_size) sp_size = num_gpus;
-  if (!hsdp_shard_dim) hsdp_shard_dim = num_gpus;
+  if (!sp_size) sp_size = std::max<int64_t>(num_gpus / tp_size, 1);
+  if (!hsdp_shard_dim) hsdp_shard_dim = std::max<int64_t>(num_gpus / tp_size, 1);
 }
 
 void DistributedConfig::describe(config::Schema<DistributedConfig>& schema) {
   schema.field("num_gpus", &DistributedConfig::num_gpus, "Processes of the run, one per device.",
                at_least(1));
   schema.field("tp_size", &DistributedConfig::tp_size,
-               "Tensor-parallel group size; only 1 can be used.", at_least(1));
+               "Tensor-parallel group size: how many processes split each layer.", at_least(1));
   schema.field("sp_size", &DistributedConfig::sp_size,
                "Sequence-parallel group size: how many processes share one sample. Absent or null: "
-               "`num_gpus`, as in "
-               "FastVideo; write 1 for plain data parallelism.",
+               "`num_gpus` / `tp_size`, as in FastVideo; write 1 for plain data parallelism.",
                at_least(1));
   schema.field("hsdp_replicate_dim", &DistributedConfig::hsdp_replicate_dim,
                "Groups that each hold a whole copy of the parameters.", at_least(1));
   schema.field(
       "hsdp_shard_dim", &DistributedConfig::hsdp_shard_dim,
-      "Processes over which one copy of the parameters is split. Absent or null: `num_gpus`.",
+      "Processes over which one copy of the parameters is split. Absent or null: `num_gpus` / "
+      "`tp_size`.",
       at_least(1));
   schema.field("device", &DistributedConfig::device,
                "Where the run computes (Zoetrope's own key): `auto` takes a GPU when the build and "

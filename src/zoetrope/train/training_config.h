@@ -18,9 +18,9 @@ namespace zoetrope {
 struct DistributedConfig {
   int64_t num_gpus = 1;
   int64_t tp_size = 1;
-  std::optional<int64_t> sp_size;  ///< num_gpus when absent; set by resolve()
+  std::optional<int64_t> sp_size;  ///< num_gpus / tp_size when absent; set by resolve()
   int64_t hsdp_replicate_dim = 1;
-  std::optional<int64_t> hsdp_shard_dim;  ///< num_gpus when absent; set by resolve()
+  std::optional<int64_t> hsdp_shard_dim;  ///< num_gpus / tp_size when absent; set by resolve()
   std::string device = "auto";
   bool deterministic = false;         ///< ours
   std::string reduce_dtype = "fp32";  ///< ours

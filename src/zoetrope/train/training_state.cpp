@@ -124,16 +124,18 @@ std::vector<StateTensor> callback_shards(const ModelBase& student, const std::st
   return tensors;
 }
 
-void add_items(const std::vector<StateTensor>& tensors, std::vector<DcpItem>& items) {
+/// Of tensor-parallel ranks, the first writes what all have whole.
+void add_items(const std::vector<StateTensor>& tensors, const Mesh& mesh,
+               std::vector<DcpItem>& items) {
   for (const StateTensor& tensor : tensors) {
+    if (!tensor.shard.part && mesh.place.tensor != 0) continue;
     for (DcpItem& item : items_of_shard(tensor.path, tensor.shard))
       items.push_back(std::move(item));
   }
 }
 
 void read_shards(const DcpFolder& checkpoint, const std::vector<StateTensor>& tensors) {
-  for (const auto& [path, shard] : tensors)
-    checkpoint.read_range(dcp_key(path), shard.shape, shard.begin, shard.values);
+  for (const auto& [path, shard] : tensors) checkpoint.read_shard(dcp_key(path), shard);
 }
 
 /// What torch stores with each parameter beside its tensors, and the schedule.
@@ -236,9 +238,10 @@ std::vector<std::string> tensor_faults(const DcpFolder& checkpoint,
     const auto entry = checkpoint.entries().find(key);
     if (entry == checkpoint.entries().end() || !entry->second.is_tensor) {
       faults.push_back(fmt::format("'{}' is missing", key));
-    } else if (shard.shape != entry->second.shape) {
+    } else if (shard.whole_shape() != entry->second.shape) {
       faults.push_back(fmt::format("'{}' must have shape {}, but has {}", key,
-                                   format_shape(shard.shape), format_shape(entry->second.shape)));
+                                   format_shape(shard.whole_shape()),
+                                   format_shape(entry->second.shape)));
     }
   }
   return faults;
@@ -335,15 +338,15 @@ std::vector<DcpItem> training_state(TrainingMethod& method, const NamedCallbacks
   std::vector<DcpItem> items;
   const bool is_first = mesh.rank == 0;
   const bool writes_student = writes_shards(method.student().parameters(), mesh);
-  if (writes_student) add_items(averaged_role_shards(method), items);
+  if (writes_student) add_items(averaged_role_shards(method), mesh, items);
   for (RoleOptimizer* optimizer : method.role_optimizers()) {
     if (writes_shards(optimizer->model().parameters(), mesh))
-      add_items(role_shards(*optimizer), items);
+      add_items(role_shards(*optimizer), mesh, items);
     if (is_first) add_role_values(*optimizer, optimizer->model(), items);
   }
   add_method_items(method, mesh, items);
   for (const auto& [name, callback] : callbacks) {
-    if (writes_student) add_items(callback_shards(method.student(), name, *callback), items);
+    if (writes_student) add_items(callback_shards(method.student(), name, *callback), mesh, items);
     if (is_first) add_callback_items(method.student(), name, *callback, items);
   }
   return items;

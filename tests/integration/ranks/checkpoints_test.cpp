@@ -77,6 +77,18 @@ TEST_P(CheckpointsAcrossLayouts, ARunMovesBetweenLayoutsWithTheSameBits) {
   EXPECT_GT(num_averages, 10U);
 }
 
+TEST_P(CheckpointsAcrossLayouts, TensorParallelRanksGoOnFromShardsAndBack) {
+  const LayoutResult undisturbed = train_to(6, {}, "one");
+  train_to(2, {.shard = 2}, "moving");
+  train_to(4, {.shard = 2, .tensor = 2}, "moving");
+  train_to(5, {.tensor = 2}, "moving");
+  const LayoutResult moved = train_to(6, {.replicate = 2}, "moving");
+  for (const auto& [name, weight] : undisturbed.weights) {
+    const double distance = (moved.weights.at(name) - weight).norm().item<double>();
+    EXPECT_LT(distance, 1e-4 * weight.norm().clamp_min(1e-30).item<double>()) << name;
+  }
+}
+
 TEST_P(CheckpointsAcrossLayouts, EachRankWritesItsPartOnce) {
   train_to(2, {.replicate = 2, .shard = 2}, "hybrid");
   train_to(2, {}, "one");

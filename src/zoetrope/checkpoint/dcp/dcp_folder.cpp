@@ -133,17 +133,16 @@ void DcpFolder::read_into(const std::string& key, const at::Tensor& destination)
   }
 }
 
-void DcpFolder::read_range(const std::string& key, const std::vector<int64_t>& shape, int64_t begin,
-                           const at::Tensor& destination) const {
+void DcpFolder::read_shard(const std::string& key, const TensorShard& shard) const {
   const DcpEntry& found = tensor_entry(key);
-  if (found.shape != shape) {
+  if (found.shape != shard.whole_shape()) {
     fail<CheckpointError>("{}: '{}' must have shape {}, but has {}", path_.string(), key,
-                          format_shape(shape), format_shape(found.shape));
+                          format_shape(shard.whole_shape()), format_shape(found.shape));
   }
   int64_t position = 0;
-  for (const DcpBox& box : boxes_of_range(shape, begin, destination.numel())) {
+  for (const DcpBox& box : boxes_of_shard(shard)) {
     const int64_t count = c10::multiply_integers(box.sizes);
-    const at::Tensor target = destination.detach().narrow(0, position, count).view(box.sizes);
+    const at::Tensor target = shard.values.detach().narrow(0, position, count).view(box.sizes);
     for (const DcpChunk& chunk : found.chunks) {
       const DcpBox common = intersection(box, chunk.box);
       if (is_empty(common)) continue;

@@ -13,6 +13,7 @@
 
 #include "zoetrope/base/mapped_file.h"
 #include "zoetrope/checkpoint/dcp/dcp_item.h"
+#include "zoetrope/tensor/tensor_shard.h"
 
 namespace zoetrope {
 
@@ -51,11 +52,10 @@ class DcpFolder {
   at::Tensor read_tensor(const std::string& key) const;
   /// Copies the whole tensor into `destination` (any device), which must have its shape and type.
   void read_into(const std::string& key, const at::Tensor& destination) const;
-  /// Copies elements begin .. begin + n of the tensor, in row-major order, into `destination`
-  /// (flat [n], any device and type), reading only the chunks that hold some. Throws as
-  /// read_tensor, and when the tensor's shape is not `shape`.
-  void read_range(const std::string& key, const std::vector<int64_t>& shape, int64_t begin,
-                  const at::Tensor& destination) const;
+  /// Copies what `shard` holds of the tensor into its values (any device and type), reading only
+  /// the chunks that have some of it. Throws as read_tensor, and when the tensor is not of the
+  /// shard's whole shape.
+  void read_shard(const std::string& key, const TensorShard& shard) const;
   /// The Python value. Throws CheckpointError when it is missing, or is a tensor.
   PickleValue read_value(const std::string& key) const;
 

@@ -40,14 +40,22 @@ std::vector<DcpBox> boxes_of_range(const std::vector<int64_t>& shape, int64_t be
   return boxes;
 }
 
+std::vector<DcpBox> boxes_of_shard(const TensorShard& shard) {
+  std::vector<DcpBox> boxes = boxes_of_range(shard.shape, shard.begin, shard.values.numel());
+  if (!shard.part) return boxes;
+  for (DcpBox& box : boxes)
+    box.offsets[static_cast<size_t>(shard.part->dimension)] += shard.part->offset;
+  return boxes;
+}
+
 std::vector<DcpItem> items_of_shard(const DcpPath& path, const TensorShard& shard) {
   std::vector<DcpItem> items;
   int64_t position = 0;
-  for (const DcpBox& box : boxes_of_range(shard.shape, shard.begin, shard.values.numel())) {
+  for (const DcpBox& box : boxes_of_shard(shard)) {
     const int64_t count = c10::multiply_integers(box.sizes);
     DcpItem item{dcp_key(path), path, shard.values.narrow(0, position, count).view(box.sizes)};
-    if (box.sizes != shard.shape) {
-      item.global_shape = shard.shape;
+    if (box.sizes != shard.whole_shape()) {
+      item.global_shape = shard.whole_shape();
       item.offsets = box.offsets;
     }
     items.push_back(std::move(item));

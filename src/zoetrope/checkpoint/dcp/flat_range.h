@@ -12,6 +12,9 @@ namespace zoetrope {
 /// a tensor of `shape`.
 std::vector<DcpBox> boxes_of_range(const std::vector<int64_t>& shape, int64_t begin, int64_t count);
 
+/// The boxes of the whole tensor that `shard` holds, in the order of its values.
+std::vector<DcpBox> boxes_of_shard(const TensorShard& shard);
+
 /// The items that store `shard` under `path`: one for each box, or one for a whole tensor.
 std::vector<DcpItem> items_of_shard(const DcpPath& path, const TensorShard& shard);
 

@@ -78,7 +78,8 @@ at::Tensor WanCausalModel::predict_noise_teacher_forced(const at::Tensor& noisy_
 KeyValueCache& WanCausalModel::cache(const std::string& tag) {
   return caches_
       .try_emplace(tag, fmt::format("cache '{}' of {}", tag, pipeline_folder().string()),
-                   transformer().config(), attention_, max_frames_, transformer().sequence_group())
+                   transformer().config(), attention_, max_frames_, transformer().sequence_group(),
+                   transformer().tensor_group())
       .first->second;
 }
 

@@ -62,11 +62,12 @@ WanModel::WanModel(const WanModelConfig& config, const ModelContext& context,
       pipeline_folder_(resolve_model_path(config.init_from)),
       weights_(config.transformer_override_safetensor.value_or(
           (pipeline_folder_ / "transformer").string())),
-      transformer_(network, parameter_options(context, config.trainable && !config.lora.enable)),
+      transformer_(network, parameter_options(context, config.trainable && !config.lora.enable),
+                   context.mesh->tensor),
       noise_schedule_(make_training_schedule(config.flow_shift, context.device)) {
   transformer_.set_sequence_group(context.mesh->sequence);
-  transformer_.parameters().load(load_wan_weights(weights_, transformer_.parameters().specs(),
-                                                  wan_transformer_unused_specs(network)));
+  transformer_.load(load_wan_weights(weights_, transformer_.whole_specs(),
+                                     wan_transformer_unused_specs(network)));
   connect_parameters(transformer_.parameters(), context);
   if (config.lora.enable) add_adapters();
   const auto& checkpointing = config.enable_gradient_checkpointing_type

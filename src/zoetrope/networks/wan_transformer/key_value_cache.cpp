@@ -19,6 +19,22 @@ bool overlap(const std::vector<IndexRange>& a, const std::vector<IndexRange>& b)
   return false;
 }
 
+constexpr std::string_view kTextKeys = "keys.";
+constexpr std::string_view kTextValues = "values.";
+
+/// The ranks' x [..., w] side by side in the last dimension.
+at::Tensor gather_last(const GroupPointer& group, const at::Tensor& x) {
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape.back() *= num_ranks(group);
+  return whole_of(group, x, shape);
+}
+
+at::Tensor own_of_last(const GroupPointer& group, const at::Tensor& all) {
+  std::vector<int64_t> shape = all.sizes().vec();
+  shape.back() /= num_ranks(group);
+  return part_of(group, all, shape);
+}
+
 void copy_stored(const at::Tensor& stored, const at::Tensor& destination) {
   if (stored.sizes() != destination.sizes()) {
     fail<CheckpointError>(
@@ -32,12 +48,13 @@ void copy_stored(const at::Tensor& stored, const at::Tensor& destination) {
 
 KeyValueCache::KeyValueCache(std::string name, const WanTransformerConfig& config,
                              const CausalAttention& attention, int64_t max_frames,
-                             std::shared_ptr<Group> sequence_group)
+                             GroupPointer sequence_group, GroupPointer tensor_group)
     : name_(std::move(name)),
       config_(config),
       attention_(attention),
       capacity_(attention.local_attn_size.value_or(max_frames)),
-      sequence_group_(sequence_group ? std::move(sequence_group) : Group::alone("sequence")) {
+      sequence_group_(std::move(sequence_group)),
+      tensor_group_(std::move(tensor_group)) {
   attention_.check();
   if (capacity_ < 1)
     fail(
@@ -70,7 +87,9 @@ CachedBlock KeyValueCache::held(int64_t layer) const {
 std::vector<KeyValueCache::LayerWidth> KeyValueCache::layer_widths(const CacheClip& clip) const {
   const int64_t tokens = clip.rows * clip.columns;
   const auto num_blocks = static_cast<size_t>(config_.num_layers);
-  std::vector<LayerWidth> layers(num_blocks, {tokens, config_.width() / sequence_group_->size()});
+  std::vector<LayerWidth> layers(
+      num_blocks,
+      {tokens, config_.width() / (num_ranks(sequence_group_) * num_ranks(tensor_group_))});
   if (!config_.action) return layers;
   const ActionConfig& action = *config_.action;
   layers.resize(3 * num_blocks);
@@ -193,21 +212,36 @@ CachedBlock KeyValueCache::filled_slots(const CachedBlock& layer) const {
 
 bool KeyValueCache::is_shared(size_t index) const {
   // Action modules are computed with all heads on every rank.
-  return sequence_group_->size() > 1 && index < static_cast<size_t>(config_.num_layers);
+  return index < static_cast<size_t>(config_.num_layers);
 }
 
+// Tensor-parallel ranks split the heads, sequence-parallel ranks those that are left.
 at::Tensor KeyValueCache::with_all_heads(size_t index, const at::Tensor& own_BLw) const {
   if (!is_shared(index)) return own_BLw;
-  const at::Tensor own = own_BLw.contiguous();
-  const at::Tensor all_PBLw =
-      at::empty({sequence_group_->size(), own.size(0), own.size(1), own.size(2)}, own.options());
-  sequence_group_->all_gather(own.flatten(), all_PBLw.flatten()).wait();
-  return all_PBLw.permute({1, 2, 0, 3}).flatten(2);
+  return gather_last(tensor_group_, gather_last(sequence_group_, own_BLw));
 }
 
 at::Tensor KeyValueCache::own_heads(size_t index, const at::Tensor& all_BLD) const {
   if (!is_shared(index)) return all_BLD;
-  return all_BLD.chunk(sequence_group_->size(), -1)[static_cast<size_t>(sequence_group_->index())];
+  return own_of_last(sequence_group_, own_of_last(tensor_group_, all_BLD));
+}
+
+StateDict KeyValueCache::text_state() const {
+  StateDict state = text_.state_dict();
+  for (auto& [name, tensor] : state.tensors) {
+    if (name.starts_with(kTextKeys) || name.starts_with(kTextValues))
+      tensor = gather_last(tensor_group_, tensor);
+  }
+  return state;
+}
+
+void KeyValueCache::load_text_state(StateDict state, const at::Tensor& text_BLE,
+                                    at::Device device) {
+  for (auto& [name, tensor] : state.tensors) {
+    if (name.starts_with(kTextKeys) || name.starts_with(kTextValues))
+      tensor = own_of_last(tensor_group_, tensor);
+  }
+  text_.load_state_dict(state, text_BLE, static_cast<size_t>(config_.num_layers), device);
 }
 
 StateDict KeyValueCache::state_dict() const {
@@ -224,7 +258,7 @@ StateDict KeyValueCache::state_dict() const {
     state.tensors.emplace_back(fmt::format("values.{}", i),
                                copy_for_checkpoint(with_all_heads(i, filled.values)));
   }
-  if (text_.source_BLE.defined()) state.add("text.", text_.state_dict());
+  if (text_.source_BLE.defined()) state.add("text.", text_state());
   return state;
 }
 
@@ -251,9 +285,7 @@ void KeyValueCache::load_state_dict(const StateDict& state, const at::Tensor& te
     copy_stored(own_heads(i, state.tensor(fmt::format("values.{}", i))), filled.values);
   }
   const StateDict text = state.part("text.");
-  if (!text.empty())
-    text_.load_state_dict(text, text_BLE, static_cast<size_t>(config_.num_layers),
-                          options.device());
+  if (!text.empty()) load_text_state(text, text_BLE, options.device());
 }
 
 }  // namespace zoetrope

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "zoetrope/distributed/group.h"
+#include "zoetrope/distributed/tensor_parallel.h"
 #include "zoetrope/networks/wan_transformer/streaming_pass.h"
 #include "zoetrope/networks/wan_transformer/text_key_values.h"
 #include "zoetrope/tensor/state_dict.h"
@@ -27,12 +27,12 @@ struct CacheClip {
 class KeyValueCache {
  public:
   /// Room for attention.local_attn_size frames, or without one for `max_frames`; memory is taken by
-  /// the first pass. `name` is for messages, `sequence_group` the network's: each of its ranks
-  /// holds its share of the self attention's heads. Throws Error as CausalAttention::check and when
-  /// neither is given.
+  /// the first pass. `name` is for messages; each rank of the network's groups, which may be
+  /// null, holds its share of the self attention's heads. Throws Error as CausalAttention::check
+  /// and when neither is given.
   KeyValueCache(std::string name, const WanTransformerConfig& config,
                 const CausalAttention& attention, int64_t max_frames,
-                std::shared_ptr<Group> sequence_group = nullptr);
+                GroupPointer sequence_group = nullptr, GroupPointer tensor_group = nullptr);
   KeyValueCache(const KeyValueCache&) = delete;  // copies would share the memory
   KeyValueCache& operator=(const KeyValueCache&) = delete;
 
@@ -62,7 +62,7 @@ class KeyValueCache {
 
   /// Copies of the frames and of the text's keys and values, so that a restored cache gives the
   /// same bits also where weights have changed since; empty when nothing is held. All ranks of the
-  /// group must call it together, and get the same, of all heads.
+  /// groups must call it together, and get the same, of all heads.
   StateDict state_dict() const;
   /// Holds what `state` says, `options` as begin_pass gets them. `text_BLE` is the text (of a
   /// game network, the image tokens) that comes with the next passes, the one that the state was
@@ -90,12 +90,16 @@ class KeyValueCache {
   at::Tensor with_all_heads(size_t index, const at::Tensor& own_BLw) const;
   at::Tensor own_heads(size_t index, const at::Tensor& all_BLD) const;
   bool is_shared(size_t index) const;
+  /// The text's keys and values with all heads, and back.
+  StateDict text_state() const;
+  void load_text_state(StateDict state, const at::Tensor& text_BLE, at::Device device);
 
   std::string name_;
   WanTransformerConfig config_;
   CausalAttention attention_;
   int64_t capacity_;
-  std::shared_ptr<Group> sequence_group_;
+  GroupPointer sequence_group_;
+  GroupPointer tensor_group_;
   CacheClip clip_;
   std::vector<CachedBlock> layers_;                    ///< as StreamingPass has them
   std::vector<std::weak_ptr<StreamingPass>> readers_;  ///< passes whose gradient may still come

@@ -25,7 +25,8 @@ struct ConvertedTokens {
 struct Stream {
   Stream(WanTransformer& wan, const CausalAttention& attention, int64_t max_frames)
       : network(wan),
-        cache("sampling cache", wan.config(), attention, max_frames, wan.sequence_group()) {}
+        cache("sampling cache", wan.config(), attention, max_frames, wan.sequence_group(),
+              wan.tensor_group()) {}
 
   WanTransformer& network;
   KeyValueCache cache;

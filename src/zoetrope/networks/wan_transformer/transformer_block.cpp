@@ -41,22 +41,24 @@ class PlainBlock {
     const at::Tensor& seen = config_.is_causal ? steered : after_cross;
     const at::Tensor norm3 =
         observe("norm3", modulated_layer_norm(seen, m[3], m[4], config_.eps, compute_dtype_));
-    const at::Tensor inner = observe("ffn.net.0.proj", linear(block_.feed_forward_in, norm3));
+    const at::Tensor inner =
+        observe("ffn.net.0.proj", linear(block_.feed_forward_in, enter(norm3)));
     const at::Tensor branch =
-        observe("ffn", linear(block_.feed_forward_out, at::gelu(inner, "tanh")));
+        observe("ffn", leave(block_.feed_forward_out, at::gelu(inner, "tanh")));
     return observe("", add_gated(steered, branch, m[5]));
   }
 
  private:
   at::Tensor self_attention(const at::Tensor& norm1_BND) const {
+    const at::Tensor input = enter(norm1_BND);
     const at::Tensor q =
-        norm_observed("attn1.norm_q", "attn1.to_q", block_.self_q, block_.self_norm_q, norm1_BND);
+        norm_observed("attn1.norm_q", "attn1.to_q", block_.self_q, block_.self_norm_q, input);
     const at::Tensor k =
-        norm_observed("attn1.norm_k", "attn1.to_k", block_.self_k, block_.self_norm_k, norm1_BND);
-    const at::Tensor v = observe("attn1.to_v", linear(block_.self_v, norm1_BND));
+        norm_observed("attn1.norm_k", "attn1.to_k", block_.self_k, block_.self_norm_k, input);
+    const at::Tensor v = observe("attn1.to_v", linear(block_.self_v, input));
     const at::Tensor attended =
         observe("attn1.attention", attend(apply_rotary(heads(q), context_.rotary), heads(k), v));
-    return observe("attn1.to_out.0", linear(block_.self_out, attended));
+    return observe("attn1.to_out.0", leave(block_.self_out, attended));
   }
 
   /// Rotated queries, keys that are not rotated yet.
@@ -88,28 +90,29 @@ class PlainBlock {
 
   at::Tensor cross_attention(const at::Tensor& norm2_BND) const {
     const at::Tensor q = heads(norm_observed("attn2.norm_q", "attn2.to_q", block_.cross_q,
-                                             block_.cross_norm_q, norm2_BND));
+                                             block_.cross_norm_q, enter(norm2_BND)));
     at::Tensor attended;
     if (context_.text_BLD.defined()) {
-      const auto [k, v] = text_keys_and_values(context_.text_BLD);
+      const auto [k, v] = text_keys_and_values();
       attended = observe("attn2.attention", attention(q, heads(k), heads(v)));
     }
     if (context_.image_BLD.defined()) {
-      const at::Tensor& image = context_.image_BLD;
+      const at::Tensor image = enter(context_.image_BLD);
       const at::Tensor image_k = norm_observed("attn2.norm_added_k", "attn2.add_k_proj",
                                                block_.image_k, block_.image_norm_k, image);
       const at::Tensor image_v = observe("attn2.add_v_proj", linear(block_.image_v, image));
       const at::Tensor to_image = attention(q, heads(image_k), heads(image_v));
       attended = attended.defined() ? attended + to_image : to_image;
     }
-    return observe("attn2.to_out.0", linear(block_.cross_out, attended));
+    return observe("attn2.to_out.0", leave(block_.cross_out, attended));
   }
 
-  TextKeyValues::Block text_keys_and_values(const at::Tensor& text) const {
+  TextKeyValues::Block text_keys_and_values() const {
     TextKeyValues::Block* kept = nullptr;
     if (context_.text_key_values != nullptr)
       kept = &context_.text_key_values->blocks[static_cast<size_t>(block_.index)];
     if (kept != nullptr && kept->values.defined()) return *kept;
+    const at::Tensor text = enter(context_.text_BLD);
     TextKeyValues::Block made = {
         norm_observed("attn2.norm_k", "attn2.to_k", block_.cross_k, block_.cross_norm_k, text),
         observe("attn2.to_v", linear(block_.cross_v, text))};
@@ -121,7 +124,30 @@ class PlainBlock {
                            const LinearParameters& projection, const Parameter* norm,
                            const at::Tensor& x) const {
     const at::Tensor projected = observe(linear_name, linear(projection, x));
-    return observe(norm_name, rms_norm_fp32(projected, norm->value, config_.eps));
+    return observe(norm_name, norm_heads(projected, norm->value));
+  }
+
+  /// RMSNorm over all heads, also where this rank has a part of them.
+  at::Tensor norm_heads(const at::Tensor& x, const at::Tensor& weight) const {
+    const int64_t ranks = num_ranks(context_.tensor_group);
+    if (ranks == 1) return rms_norm_fp32(x, weight, config_.eps);
+    const at::Tensor x_fp32 = x.to(at::kFloat);
+    const at::Tensor sums =
+        sum_within_split_layers(context_.tensor_group, x_fp32.square().sum(-1, true));
+    const at::Tensor inverse_rms =
+        (sums / static_cast<double>(ranks * x.size(-1)) + config_.eps).rsqrt();
+    return (x_fp32 * inverse_rms * weight.to(at::kFloat)).to(x.scalar_type());
+  }
+
+  /// To layers of which each tensor-parallel rank has some output features ...
+  at::Tensor enter(const at::Tensor& x) const {
+    return enter_split_layers(context_.tensor_group, x);
+  }
+  /// ... and through the one behind them, of which it has the input features.
+  at::Tensor leave(const LinearParameters& layer, const at::Tensor& x) const {
+    if (num_ranks(context_.tensor_group) == 1) return linear(layer, x);
+    return leave_split_layers(context_.tensor_group, at::linear(x, layer.weight->value)) +
+           layer.bias->value;
   }
 
   at::Tensor heads(const at::Tensor& x_BND) const {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "zoetrope/distributed/sequence_shard.h"
+#include "zoetrope/distributed/tensor_parallel.h"
 #include "zoetrope/networks/wan_game/action_module.h"
 #include "zoetrope/networks/wan_transformer/condition_embedding.h"
 #include "zoetrope/networks/wan_transformer/linear_layer.h"
@@ -34,6 +35,9 @@ struct BlockContext {
   /// Of the network's parameters, borrowed: nodes announce their backward pass to it.
   ParameterResidency* residency = nullptr;
   SequenceShard sequence = {};  ///< which tokens the hidden ones are
+  /// The ranks that the block's layers are split over; null means they are not. Only for plain
+  /// blocks.
+  GroupPointer tensor_group = nullptr;
 };
 
 /// The parameters of `blocks.<index>`, looked up once. Absent ones are null.

@@ -1,5 +1,7 @@
 #include "zoetrope/networks/wan_transformer/wan_transformer.h"
 
+#include <unordered_map>
+
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
@@ -26,15 +28,49 @@ void check_tokens(const at::Tensor& tokens, int64_t batch, int64_t width, const 
 
 }  // namespace
 
-WanTransformer::WanTransformer(WanTransformerConfig config, ParameterStore::Options options)
-    : config_(std::move(config)), parameters_(wan_transformer_parameter_specs(config_), options) {
+WanTransformer::WanTransformer(WanTransformerConfig config, ParameterStore::Options options,
+                               GroupPointer tensor_group)
+    : config_(std::move(config)),
+      tensor_group_(std::move(tensor_group)),
+      parameters_(wan_transformer_parameter_specs(config_, num_ranks(tensor_group_)), options) {
+  if (num_ranks(tensor_group_) > 1)
+    parameters_.declare_parts(whole_specs(), tensor_group_->index());
   build_blocks();
+}
+
+std::vector<TensorSpec> WanTransformer::whole_specs() const {
+  std::vector<TensorSpec> specs;
+  for (const ParameterGroupSpec& group : wan_transformer_parameter_specs(config_))
+    specs.insert(specs.end(), group.parameters.begin(), group.parameters.end());
+  return specs;
+}
+
+NamedTensors WanTransformer::whole_tensors(const NamedTensors& parts) const {
+  std::unordered_map<std::string, std::vector<int64_t>> shapes;
+  for (TensorSpec& spec : whole_specs()) shapes.emplace(spec.name, std::move(spec.shape));
+  NamedTensors whole;
+  for (const auto& [name, part] : parts)
+    whole.emplace_back(name, whole_of(tensor_group_, part, shapes.at(name)));
+  return whole;
+}
+
+void WanTransformer::load(const NamedTensors& whole) {
+  NamedTensors parts;
+  for (const auto& [name, tensor] : whole)
+    parts.emplace_back(name, part_of(tensor_group_, tensor, parameters_.at(name).value.sizes()));
+  parameters_.load(parts);
 }
 
 LoraAdapters& WanTransformer::add_adapters(const LoraOptions& options) {
   if (adapters_) fail("WanTransformer: adapters must be added once, but there are some already");
   if (parameters_.trainable())
     fail("WanTransformer: a network with adapters must be frozen itself, but is trainable");
+  if (num_ranks(tensor_group_) > 1) {
+    fail<ConfigError>(
+        "lora: adapters of layers that are split over ranks are not built; tp_size "
+        "must be 1, but is {}",
+        num_ranks(tensor_group_));
+  }
   adapters_ = std::make_unique<LoraAdapters>(parameters_, options);
   build_blocks();
   return *adapters_;
@@ -46,13 +82,14 @@ void WanTransformer::build_blocks() {
   blocks_.clear();
   for (int64_t i = 0; i < config_.num_layers; ++i)
     blocks_.emplace_back(parameters_, adapters_.get(), config_, i);
-  if (!fused_block_supported(config_, parameters_.options())) return;
+  if (num_ranks(tensor_group_) > 1 || !fused_block_supported(config_, parameters_.options()))
+    return;
   for (size_t i = 0; i < blocks_.size(); ++i)
     fused_blocks_.emplace_back(blocks_[i], config_, parameters_.groups()[i]);
 }
 
-void WanTransformer::set_sequence_group(std::shared_ptr<Group> group) {
-  check_sequence_ranks(config_, group ? group->size() : 1);
+void WanTransformer::set_sequence_group(GroupPointer group) {
+  check_parallel_ranks(config_, num_ranks(group), num_ranks(tensor_group_));
   sequence_group_ = std::move(group);
 }
 
@@ -93,6 +130,7 @@ at::Tensor WanTransformer::run(const WanTransformerInputs& inputs) {
   const TimeEmbedding time = embed_timesteps(parameters_, config_, timestep_BM, observer_);
   BlockContext context;
   context.sequence = SequenceShard(sequence_group_, patches_BNE.size(1));
+  context.tensor_group = tensor_group_;
   const SequenceShard& sequence = context.sequence;
   if (config_.has_plain_cross_attention()) embed_text_once(inputs, context);
   if (config_.has_image_branch())

@@ -48,8 +48,12 @@ enum class Implementation {
 
 class WanTransformer {
  public:
-  /// Parameters are zero until parameters().load() or initialize_wan_transformer().
-  WanTransformer(WanTransformerConfig config, ParameterStore::Options options);
+  /// Parameters are zero until load() or initialize_wan_transformer(). The layers are split over
+  /// `tensor_group`, which may be null: its ranks call forward() together with the same inputs and
+  /// return the same; parameters that are whole on every rank have the same gradient on each.
+  /// Throws ConfigError as wan_transformer_parameter_specs.
+  WanTransformer(WanTransformerConfig config, ParameterStore::Options options,
+                 GroupPointer tensor_group = nullptr);
   WanTransformer(const WanTransformer&) = delete;  // blocks point into the network
   WanTransformer& operator=(const WanTransformer&) = delete;
 
@@ -57,9 +61,18 @@ class WanTransformer {
   ParameterStore& parameters() { return parameters_; }
   const ParameterStore& parameters() const { return parameters_; }
 
+  /// Name and shape of every parameter as it is in files, whole.
+  std::vector<TensorSpec> whole_specs() const;
+  /// Copies whole tensors, or this rank's parts of them, into the parameters.
+  void load(const NamedTensors& whole);
+  /// Whole tensors of `parts`, named and shaped as the parameters or their gradients. All ranks of
+  /// the tensor group must call it.
+  NamedTensors whole_tensors(const NamedTensors& parts) const;
+
   /// Adds low-rank adapters to the linear layers that `options` targets; forward() then uses them.
   /// They start at zero until initialized or loaded. Throws Error for a second time or when the
-  /// network itself is trainable, ConfigError as LoraAdapters.
+  /// network itself is trainable, ConfigError as LoraAdapters and for a network that is split over
+  /// tensor-parallel ranks.
   LoraAdapters& add_adapters(const LoraOptions& options);
   /// Null without adapters.
   LoraAdapters* adapters() { return adapters_.get(); }
@@ -69,10 +82,11 @@ class WanTransformer {
   /// From now on forward() is called by all ranks of `group` with the same inputs, each computes
   /// its part of the tokens, and all return the same. Parameters get the part of their gradient
   /// that the own tokens make, to be summed over the group; the gradient of hidden_BCTHW is whole
-  /// on every rank, that of text and image is a part. Throws ConfigError as check_sequence_ranks.
-  void set_sequence_group(std::shared_ptr<Group> group);
+  /// on every rank, that of text and image is a part. Throws ConfigError as check_parallel_ranks.
+  void set_sequence_group(GroupPointer group);
   /// Null when there was none.
-  const std::shared_ptr<Group>& sequence_group() const { return sequence_group_; }
+  const GroupPointer& sequence_group() const { return sequence_group_; }
+  const GroupPointer& tensor_group() const { return tensor_group_; }
   /// Every operation's output is passed to `observer` (only the plain, uncheckpointed
   /// implementation is then used).
   void set_observer(ActivationObserver observer) { observer_ = std::move(observer); }
@@ -104,6 +118,7 @@ class WanTransformer {
   at::Tensor observe(const char* name, const at::Tensor& value) const;
 
   WanTransformerConfig config_;
+  GroupPointer tensor_group_;
   ParameterStore parameters_;
   std::unique_ptr<LoraAdapters> adapters_;
   std::vector<BlockParameters> blocks_;
@@ -112,7 +127,7 @@ class WanTransformer {
   Checkpointing checkpointing_ = Checkpointing::kNone;
   Implementation implementation_ = Implementation::kFastest;
   ActivationObserver observer_;
-  std::shared_ptr<Group> sequence_group_;
+  GroupPointer sequence_group_;
   std::optional<TokenGrid> rotary_grid_;
   RotaryTables rotary_;
 };

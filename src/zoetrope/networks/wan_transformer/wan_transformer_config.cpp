@@ -95,13 +95,19 @@ WanTransformerConfig read_wan_transformer_config(const std::filesystem::path& pa
   return parse_wan_transformer_config(json, path.string());
 }
 
-void check_sequence_ranks(const WanTransformerConfig& config, int64_t num_ranks) {
-  if (config.num_attention_heads % num_ranks == 0) return;
-  fail<ConfigError>(
-      "sequence parallelism (sp_size): ranks share the attention heads, so their number must "
-      "divide "
-      "the network's {} heads, but is {}",
-      config.num_attention_heads, num_ranks);
+void check_parallel_ranks(const WanTransformerConfig& config, int64_t sequence_ranks,
+                          int64_t tensor_ranks) {
+  if (config.num_attention_heads % (sequence_ranks * tensor_ranks) != 0) {
+    fail<ConfigError>(
+        "sequence and tensor parallelism: ranks share the attention heads, so sp_size x tp_size "
+        "must divide the network's {} heads, but is {} x {}",
+        config.num_attention_heads, sequence_ranks, tensor_ranks);
+  }
+  if (config.ffn_dim % tensor_ranks != 0) {
+    fail<ConfigError>(
+        "tensor parallelism: tp_size must divide the feed-forward's {} features, but is {}",
+        config.ffn_dim, tensor_ranks);
+  }
 }
 
 std::string class_name(const WanTransformerConfig& config) {

@@ -69,8 +69,10 @@ WanTransformerConfig parse_wan_transformer_config(const nlohmann::json& json,
 /// cannot be read.
 WanTransformerConfig read_wan_transformer_config(const std::filesystem::path& path);
 
-/// Throws ConfigError unless `num_ranks` of a sequence-parallel group can share the heads.
-void check_sequence_ranks(const WanTransformerConfig& config, int64_t num_ranks);
+/// Throws ConfigError unless the ranks of a sequence-parallel group, times those of a
+/// tensor-parallel one, can share the heads, and the latter the features of the feed-forward.
+void check_parallel_ranks(const WanTransformerConfig& config, int64_t sequence_ranks,
+                          int64_t tensor_ranks);
 
 /// `WanTransformer3DModel`, or what FastVideo calls such a network.
 std::string class_name(const WanTransformerConfig& config);

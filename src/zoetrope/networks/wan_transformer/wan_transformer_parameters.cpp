@@ -73,30 +73,34 @@ void add_keyboard(const ActionConfig& action, int64_t width, GroupBuilder& group
   group.linear(module + "proj_keyboard", width, inner, action.qkv_bias);
 }
 
-ParameterGroupSpec block_specs(const WanTransformerConfig& config, int64_t index) {
+ParameterGroupSpec block_specs(const WanTransformerConfig& config, int64_t index,
+                               int64_t tensor_ranks) {
   const int64_t width = config.width();
+  const int64_t heads_width = width / tensor_ranks;
+  const int64_t ffn_dim = config.ffn_dim / tensor_ranks;
   const std::string name = fmt::format("blocks.{}", index);
   GroupBuilder group(name, name + ".");
   group.tensor("scale_shift_table", {1, 6, width});
-  group.linears("attn1.", {"to_q", "to_k", "to_v"}, width, width);
-  group.tensor("attn1.norm_q.weight", {width});
-  group.tensor("attn1.norm_k.weight", {width});
-  group.linear("attn1.to_out.0", width, width);
+  group.linears("attn1.", {"to_q", "to_k", "to_v"}, heads_width, width);
+  group.tensor("attn1.norm_q.weight", {heads_width});
+  group.tensor("attn1.norm_k.weight", {heads_width});
+  group.linear("attn1.to_out.0", width, heads_width);
   if (config.cross_attn_norm) group.norm("norm2", width);
-  group.linear("attn2.to_q", width, width);
-  if (config.has_plain_cross_attention()) group.linears("attn2.", {"to_k", "to_v"}, width, width);
+  group.linear("attn2.to_q", heads_width, width);
+  if (config.has_plain_cross_attention())
+    group.linears("attn2.", {"to_k", "to_v"}, heads_width, width);
   if (config.has_image_branch())
-    group.linears("attn2.", {"add_k_proj", "add_v_proj"}, width, *config.added_kv_proj_dim);
-  group.tensor("attn2.norm_q.weight", {width});
-  if (config.has_plain_cross_attention()) group.tensor("attn2.norm_k.weight", {width});
-  if (config.has_image_branch()) group.tensor("attn2.norm_added_k.weight", {width});
-  group.linear("attn2.to_out.0", width, width);
+    group.linears("attn2.", {"add_k_proj", "add_v_proj"}, heads_width, *config.added_kv_proj_dim);
+  group.tensor("attn2.norm_q.weight", {heads_width});
+  if (config.has_plain_cross_attention()) group.tensor("attn2.norm_k.weight", {heads_width});
+  if (config.has_image_branch()) group.tensor("attn2.norm_added_k.weight", {heads_width});
+  group.linear("attn2.to_out.0", width, heads_width);
   if (config.has_action_module(index)) {
     if (config.action->enable_mouse) add_mouse(*config.action, width, group);
     if (config.action->enable_keyboard) add_keyboard(*config.action, width, group);
   }
-  group.linear("ffn.net.0.proj", config.ffn_dim, width);
-  group.linear("ffn.net.2", width, config.ffn_dim);
+  group.linear("ffn.net.0.proj", ffn_dim, width);
+  group.linear("ffn.net.2", width, ffn_dim);
   return group.build();
 }
 
@@ -174,10 +178,12 @@ at::Tensor wan_transformer_initial_value(const TensorSpec& spec, RandomSource& r
   return random.uniform(key, shape).mul_(2 * bound).sub_(bound);
 }
 
-std::vector<ParameterGroupSpec> wan_transformer_parameter_specs(
-    const WanTransformerConfig& config) {
+std::vector<ParameterGroupSpec> wan_transformer_parameter_specs(const WanTransformerConfig& config,
+                                                                int64_t tensor_ranks) {
+  check_parallel_ranks(config, 1, tensor_ranks);
   std::vector<ParameterGroupSpec> groups;
-  for (int64_t i = 0; i < config.num_layers; ++i) groups.push_back(block_specs(config, i));
+  for (int64_t i = 0; i < config.num_layers; ++i)
+    groups.push_back(block_specs(config, i, tensor_ranks));
   groups.push_back(root_specs(config));
   return groups;
 }

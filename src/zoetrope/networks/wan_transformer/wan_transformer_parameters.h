@@ -14,8 +14,11 @@ namespace zoetrope {
 /// One group per transformer block (`blocks.<i>`), then `root` for the embeddings and the output
 /// head. Projections that read the same input are adjacent: to_q, to_k, to_v of the self attention;
 /// to_k, to_v of the cross attention; add_k_proj, add_v_proj of the image branch; weights and
-/// biases each.
-std::vector<ParameterGroupSpec> wan_transformer_parameter_specs(const WanTransformerConfig& config);
+/// biases each. Of a network that is split over `tensor_ranks`, the parts that one of them holds:
+/// heads and features of the feed-forward; embeddings, norms of the residual stream and the output
+/// head are whole on each. Throws ConfigError when heads or features cannot be shared.
+std::vector<ParameterGroupSpec> wan_transformer_parameter_specs(const WanTransformerConfig& config,
+                                                                int64_t tensor_ranks = 1);
 
 /// `patch_embedding`, which game networks publish as `patch_embedding.proj`.
 std::string patch_embedding_name(const WanTransformerConfig& config);

@@ -1,5 +1,5 @@
-// A Wan transformer whose tokens several ranks share gives what one rank gives: outputs, gradients
-// of the inputs, and as the sum over ranks gradients of the parameters.
+// A Wan transformer whose tokens or layers several ranks share gives what one rank gives: outputs,
+// gradients of the inputs, and gradients of the parameters, as sums over ranks or parts of them.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <gmock/gmock.h>
@@ -15,9 +15,10 @@ namespace {
 enum class Pass { kBidirectional, kCausal, kTeacherForcing };
 enum class Conditions { kText, kTextAndImage, kActions, kCausalActions };
 
-struct SequenceCase {
+struct ParallelCase {
   const char* name = "";
-  int64_t ranks = 2;
+  int64_t ranks = 2;  ///< that share the tokens
+  int64_t tensor_ranks = 1;
   Pass pass = Pass::kBidirectional;
   Conditions conditions = Conditions::kText;
   std::vector<int64_t> timestep_shape = {2};
@@ -26,7 +27,7 @@ struct SequenceCase {
   Checkpointing checkpointing = Checkpointing::kNone;
 };
 
-WanTransformerConfig config_of(const SequenceCase& c) {
+WanTransformerConfig config_of(const ParallelCase& c) {
   WanTransformerConfig config;
   config.num_attention_heads = 4;
   config.attention_head_dim = 12;
@@ -53,7 +54,7 @@ WanTransformerConfig config_of(const SequenceCase& c) {
   return config;
 }
 
-WanTransformerInputs inputs_of(const SequenceCase& c) {
+WanTransformerInputs inputs_of(const ParallelCase& c) {
   const WanTransformerConfig config = config_of(c);
   at::manual_seed(11);
   WanTransformerInputs inputs;
@@ -83,7 +84,7 @@ NamedTensors random_weights(const std::vector<TensorSpec>& specs) {
 
 /// What every rank starts from; made once, because threads share ATen's generator.
 struct Start {
-  explicit Start(const SequenceCase& c)
+  explicit Start(const ParallelCase& c)
       : inputs(inputs_of(c)), adapters{4, 8.0, {"to_q", "ffn.net.2", "proj_out"}} {
     WanTransformer network(config_of(c), {at::kCPU, at::kFloat, /*trainable=*/false});
     at::manual_seed(12);
@@ -105,7 +106,7 @@ struct Result {
   NamedTensors gradients;
 };
 
-at::Tensor forward(WanTransformer& network, const SequenceCase& c,
+at::Tensor forward(WanTransformer& network, const ParallelCase& c,
                    const WanTransformerInputs& inputs) {
   if (c.pass == Pass::kBidirectional) return network.forward(inputs);
   return block_causal_forward(network, inputs, {.num_frames_per_block = 2});
@@ -116,8 +117,8 @@ struct Precision {
   at::ScalarType dtype;
 };
 
-/// By name, flat, summed over the ranks of `group`, which may be null.
-NamedTensors summed_gradients(const ParameterStore& parameters, Group* group) {
+/// By name, summed over the ranks of `group`.
+NamedTensors summed_gradients(const ParameterStore& parameters, Group& group) {
   std::vector<at::Tensor> gradients;
   std::vector<int64_t> sizes;
   for (const TensorSpec& spec : parameters.specs()) {
@@ -125,21 +126,23 @@ NamedTensors summed_gradients(const ParameterStore& parameters, Group* group) {
     sizes.push_back(gradients.back().numel());
   }
   const at::Tensor sums = at::cat(gradients);
-  if (group != nullptr) group->all_reduce_sum(sums).wait();
+  group.all_reduce_sum(sums).wait();
   NamedTensors named;
-  for (const at::Tensor& sum : sums.split_with_sizes(sizes))
-    named.emplace_back(parameters.specs()[named.size()].name, sum);
+  for (const at::Tensor& sum : sums.split_with_sizes(sizes)) {
+    const TensorSpec spec = parameters.specs()[named.size()];
+    named.emplace_back(spec.name, sum.view(spec.shape));
+  }
   return named;
 }
 
-Result run(const SequenceCase& c, const Start& start, const Precision& precision,
-           const std::shared_ptr<Group>& group) {
-  WanTransformer network(config_of(c), {at::kCPU, precision.dtype, !c.lora});
-  network.parameters().load(start.weights);
+Result run(const ParallelCase& c, const Start& start, const Precision& precision,
+           const Mesh& mesh) {
+  WanTransformer network(config_of(c), {at::kCPU, precision.dtype, !c.lora}, mesh.tensor);
+  network.load(start.weights);
   if (c.lora) network.add_adapters(start.adapters).parameters().load(start.adapter_weights);
   network.set_implementation(precision.implementation);
   network.set_checkpointing(c.checkpointing);
-  network.set_sequence_group(group);
+  network.set_sequence_group(mesh.sequence);
   WanTransformerInputs inputs = start.inputs;
   inputs.hidden_BCTHW = inputs.hidden_BCTHW.clone().set_requires_grad(true);
   Result result;
@@ -151,7 +154,7 @@ Result run(const SequenceCase& c, const Start& start, const Precision& precision
   }
   result.input_gradient = inputs.hidden_BCTHW.grad();
   result.gradients = summed_gradients(
-      c.lora ? network.adapters()->parameters() : network.parameters(), group.get());
+      c.lora ? network.adapters()->parameters() : network.parameters(), *mesh.sequence);
   return result;
 }
 
@@ -166,6 +169,16 @@ double distance(const NamedTensors& a, const NamedTensors& b) {
   for (size_t i = 0; i < a.size(); ++i)
     total += (a[i].second - b[i].second).square().sum().item<double>();
   return std::sqrt(total);
+}
+
+/// `whole` with the parts of its gradients that a rank with the result `own` has.
+Result part_for(const Mesh& mesh, const Result& whole, const Result& own) {
+  Result part = whole;
+  for (size_t i = 0; i < part.gradients.size(); ++i) {
+    part.gradients[i].second =
+        part_of(mesh.tensor, whole.gradients[i].second, own.gradients[i].second.sizes());
+  }
+  return part;
 }
 
 void expect_equal(const Result& shared, const Result& one) {
@@ -193,64 +206,92 @@ void expect_as_near(const Result& shared, const Result& one, const Result& truth
             1.3 * distance(one.gradients, truth.gradients));
 }
 
-class SharedSequence : public testing::TestWithParam<SequenceCase> {};
+class ModelParallel : public testing::TestWithParam<ParallelCase> {};
 
 // All in one test, because it takes longer to connect ranks than to run this.
-TEST_P(SharedSequence, OutputsAndGradientsAreThoseOfOneRank) {
-  const SequenceCase& c = GetParam();
+TEST_P(ModelParallel, OutputsAndGradientsAreThoseOfOneRank) {
+  const ParallelCase& c = GetParam();
   const Start start(c);
   constexpr std::array kImplementations = {Implementation::kFastest, Implementation::kPlain};
   std::vector<Result> one;
   std::vector<Result> one_bf16;
   for (const Implementation implementation : kImplementations) {
-    one.push_back(run(c, start, {implementation, at::kFloat}, nullptr));
-    one_bf16.push_back(run(c, start, {implementation, at::kBFloat16}, nullptr));
+    one.push_back(run(c, start, {implementation, at::kFloat}, {}));
+    one_bf16.push_back(run(c, start, {implementation, at::kBFloat16}, {}));
   }
-  run_ranks({.shard = c.ranks, .sequence = c.ranks}, [&](const Mesh& mesh) {
+  const MeshSizes sizes{.shard = c.ranks, .sequence = c.ranks, .tensor = c.tensor_ranks};
+  run_ranks(sizes, [&](const Mesh& mesh) {
     for (size_t i = 0; i < one.size(); ++i) {
       SCOPED_TRACE(i == 0 ? "fused" : "plain");
       const Precision fp32{kImplementations[i], at::kFloat};
       const Precision bf16{kImplementations[i], at::kBFloat16};
-      expect_equal(run(c, start, fp32, mesh.sequence), one[i]);
-      expect_as_near(run(c, start, bf16, mesh.sequence), one_bf16[i], one[i]);
+      if (c.tensor_ranks > 1 && i == 0) continue;  // only plain blocks are split
+      const Result shared = run(c, start, fp32, mesh);
+      const Result expected = part_for(mesh, one[i], shared);
+      expect_equal(shared, expected);
+      expect_as_near(run(c, start, bf16, mesh), part_for(mesh, one_bf16[i], shared), expected);
     }
   });
 }
 
 INSTANTIATE_TEST_SUITE_P(
-    Cases, SharedSequence,
+    Cases, ModelParallel,
     testing::Values(
-        SequenceCase{.name = "GroupOfOne", .ranks = 1}, SequenceCase{.name = "TwoRanks"},
-        SequenceCase{.name = "Padded", .ranks = 4},
-        SequenceCase{.name = "FewerTokensThanRanks", .ranks = 4, .clip = {1, 2, 4}},
-        SequenceCase{.name = "Image", .ranks = 2, .conditions = Conditions::kTextAndImage},
-        SequenceCase{.name = "PerFrame", .ranks = 4, .timestep_shape = {2, 3}},
-        SequenceCase{.name = "PerToken", .ranks = 4, .timestep_shape = {2, 18}},
-        SequenceCase{.name = "Causal", .ranks = 4, .pass = Pass::kCausal, .timestep_shape = {2, 3}},
-        SequenceCase{.name = "TeacherForcing",
+        ParallelCase{.name = "GroupOfOne", .ranks = 1}, ParallelCase{.name = "TwoRanks"},
+        ParallelCase{.name = "Padded", .ranks = 4},
+        ParallelCase{.name = "FewerTokensThanRanks", .ranks = 4, .clip = {1, 2, 4}},
+        ParallelCase{.name = "Image", .ranks = 2, .conditions = Conditions::kTextAndImage},
+        ParallelCase{.name = "PerFrame", .ranks = 4, .timestep_shape = {2, 3}},
+        ParallelCase{.name = "PerToken", .ranks = 4, .timestep_shape = {2, 18}},
+        ParallelCase{.name = "Causal", .ranks = 4, .pass = Pass::kCausal, .timestep_shape = {2, 3}},
+        ParallelCase{.name = "TeacherForcing",
                      .ranks = 4,
                      .pass = Pass::kTeacherForcing,
                      .timestep_shape = {2, 3},
                      .clip = {3, 2, 6}},
-        SequenceCase{.name = "Lora", .ranks = 4, .lora = true},
-        SequenceCase{.name = "Actions", .ranks = 4, .conditions = Conditions::kActions},
-        SequenceCase{.name = "CausalActions",
+        ParallelCase{.name = "Lora", .ranks = 4, .lora = true},
+        ParallelCase{.name = "Actions", .ranks = 4, .conditions = Conditions::kActions},
+        ParallelCase{.name = "CausalActions",
                      .ranks = 4,
                      .pass = Pass::kCausal,
                      .conditions = Conditions::kCausalActions,
                      .timestep_shape = {2, 3}},
-        SequenceCase{.name = "Recomputed",
+        ParallelCase{.name = "Recomputed",
                      .ranks = 4,
                      .timestep_shape = {2, 3},
                      .checkpointing = Checkpointing::kFull},
-        SequenceCase{.name = "TeacherForcingRecomputed",
+        ParallelCase{.name = "TeacherForcingRecomputed",
                      .ranks = 2,
                      .pass = Pass::kTeacherForcing,
                      .timestep_shape = {2, 3},
                      .checkpointing = Checkpointing::kFull},
-        SequenceCase{.name = "ActionsRecomputed",
+        ParallelCase{.name = "ActionsRecomputed",
                      .ranks = 4,
                      .conditions = Conditions::kActions,
+                     .checkpointing = Checkpointing::kFull},
+        ParallelCase{.name = "Tensor", .ranks = 1, .tensor_ranks = 4},
+        ParallelCase{.name = "TensorImage",
+                     .ranks = 1,
+                     .tensor_ranks = 2,
+                     .conditions = Conditions::kTextAndImage},
+        ParallelCase{.name = "TensorCausalActions",
+                     .ranks = 1,
+                     .tensor_ranks = 2,
+                     .pass = Pass::kCausal,
+                     .conditions = Conditions::kCausalActions,
+                     .timestep_shape = {2, 3}},
+        ParallelCase{.name = "TensorRecomputed",
+                     .ranks = 1,
+                     .tensor_ranks = 4,
+                     .timestep_shape = {2, 3},
+                     .checkpointing = Checkpointing::kFull},
+        ParallelCase{
+            .name = "SequenceAndTensor", .ranks = 2, .tensor_ranks = 2, .timestep_shape = {2, 3}},
+        ParallelCase{.name = "SequenceAndTensorForcing",
+                     .ranks = 2,
+                     .tensor_ranks = 2,
+                     .pass = Pass::kTeacherForcing,
+                     .timestep_shape = {2, 3},
                      .checkpointing = Checkpointing::kFull}),
     [](const auto& parameter) { return parameter.param.name; });
 
@@ -261,11 +302,11 @@ int64_t exchanged_bytes(const WanTransformerConfig& config, int64_t batch, int64
   return 4 * batch * num_own * config.width() * 4 * (ranks - 1) / ranks;
 }
 
-TEST(SharedSequenceTraffic, IsWhatTheFormulaSays) {
+TEST(ModelParallelTraffic, IsWhatTheFormulaSays) {
   constexpr int64_t kRanks = 4;
   constexpr int64_t kOwnTokens = 5;  // of 18, made 20
   for (const bool recompute : {false, true}) {
-    const SequenceCase c{.name = "Traffic",
+    const ParallelCase c{.name = "Traffic",
                          .ranks = kRanks,
                          .checkpointing = recompute ? Checkpointing::kFull : Checkpointing::kNone};
     const WanTransformerConfig config = config_of(c);
@@ -275,7 +316,7 @@ TEST(SharedSequenceTraffic, IsWhatTheFormulaSays) {
     for (const Implementation implementation : {Implementation::kFastest, Implementation::kPlain}) {
       run_ranks({.shard = kRanks, .sequence = kRanks}, [&](const Mesh& mesh) {
         WanTransformer network(config, {at::kCPU, at::kFloat, true});
-        network.parameters().load(start.weights);
+        network.load(start.weights);
         network.set_implementation(implementation);
         network.set_checkpointing(c.checkpointing);
         network.set_sequence_group(mesh.sequence);
@@ -295,11 +336,40 @@ TEST(SharedSequenceTraffic, IsWhatTheFormulaSays) {
   }
 }
 
-TEST(SharedSequenceConfig, RefusesHeadsThatRanksCannotShare) {
+TEST(ModelParallelConfig, RefusesHeadsThatRanksCannotShare) {
   run_ranks({.shard = 3, .sequence = 3}, [](const Mesh& mesh) {
     WanTransformer network(config_of({}), {});
     EXPECT_THAT(error_of([&] { network.set_sequence_group(mesh.sequence); }),
-                testing::HasSubstr("their number must divide the network's 4 heads, but is 3"));
+                testing::HasSubstr("must divide the network's 4 heads, but is 3 x 1"));
+  });
+}
+
+TEST(ModelParallelWeights, PartsMakeTheWholeAgain) {
+  const ParallelCase c{.conditions = Conditions::kTextAndImage};
+  const Start start(c);
+  run_ranks({.tensor = 4}, [&](const Mesh& mesh) {
+    WanTransformer network(config_of(c), {}, mesh.tensor);
+    network.load(start.weights);
+    EXPECT_LT(3 * network.parameters().num_parameters(),
+              2 * WanTransformer(config_of(c), {}).parameters().num_parameters());
+    const NamedTensors whole = network.whole_tensors(network.parameters().tensors());
+    ASSERT_EQ(whole.size(), start.weights.size());
+    for (size_t i = 0; i < whole.size(); ++i)
+      EXPECT_TRUE(whole[i].second.equal(start.weights[i].second)) << whole[i].first;
+  });
+}
+
+TEST(ModelParallelConfig, RefusesLayersThatRanksCannotShare) {
+  WanTransformerConfig config = config_of({});
+  config.ffn_dim = 71;
+  run_ranks({.tensor = 2}, [&](const Mesh& mesh) {
+    EXPECT_THAT(error_of([&] { WanTransformer network(config, {}, mesh.tensor); }),
+                testing::HasSubstr("must divide the feed-forward's 71 features, but is 2"));
+    WanTransformer network(config_of({}), {at::kCPU, at::kFloat, /*trainable=*/false}, mesh.tensor);
+    EXPECT_THAT(error_of([&] {
+                  network.add_adapters({4, 8.0, {"to_q"}});
+                }),
+                testing::HasSubstr("tp_size must be 1, but is 2"));
   });
 }
 

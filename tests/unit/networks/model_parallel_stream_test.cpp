@@ -1,5 +1,5 @@
-// Streaming with a network whose tokens several ranks share, each with a cache of its share of the
-// heads: what one rank gives, chunk by chunk and in rollouts with gradient.
+// Streaming with a network whose tokens or layers several ranks share, each with a cache of its
+// share of the heads: what one rank gives, chunk by chunk and in rollouts with gradient.
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 #include <gtest/gtest.h>
@@ -14,7 +14,8 @@ namespace {
 struct SharedStreamCase {
   const char* name = "";
   CausalAttention attention;
-  int64_t ranks = 2;
+  int64_t ranks = 2;  ///< that share the tokens
+  int64_t tensor_ranks = 1;
   bool steered = false;
   Checkpointing checkpointing = Checkpointing::kNone;
   Implementation implementation = Implementation::kFastest;
@@ -76,21 +77,22 @@ struct StreamStart {
 struct Rollout {
   std::vector<at::Tensor> outputs;          ///< of reading, differentiable and storing passes
   std::vector<at::Tensor> input_gradients;  ///< of each chunk
-  at::Tensor gradients;                     ///< of all parameters, summed over ranks
+  NamedTensors gradients;                   ///< of parameters, summed over sequence ranks
   StateDict state;                          ///< of the cache at the end
   int64_t bytes_per_frame = 0;
 };
 
 /// Every chunk is read without gradient, predicted with gradient, and stored; the backward pass
 /// comes when all is stored. From `resumed` on when that is not empty.
-Rollout roll_out(const SharedStreamCase& c, const StreamStart& start,
-                 const std::shared_ptr<Group>& group, const StateDict& resumed = {}) {
-  WanTransformer network(stream_config(c.steered), {at::kCPU, at::kFloat, true});
-  network.parameters().load(start.weights);
+Rollout roll_out(const SharedStreamCase& c, const StreamStart& start, const Mesh& mesh,
+                 const StateDict& resumed = {}) {
+  WanTransformer network(stream_config(c.steered), {at::kCPU, at::kFloat, true}, mesh.tensor);
+  network.load(start.weights);
   network.set_implementation(c.implementation);
   network.set_checkpointing(c.checkpointing);
-  network.set_sequence_group(group);
-  KeyValueCache cache("cache", network.config(), c.attention, kNumFrames, group);
+  network.set_sequence_group(mesh.sequence);
+  KeyValueCache cache("cache", network.config(), c.attention, kNumFrames, mesh.sequence,
+                      mesh.tensor);
   cache.load_state_dict(resumed, c.steered ? start.clip.image_BLE : start.clip.text_BLE,
                         at::TensorOptions().dtype(at::kFloat));
   Rollout rollout;
@@ -115,23 +117,27 @@ Rollout roll_out(const SharedStreamCase& c, const StreamStart& start,
   }
   loss.backward();
   for (at::Tensor& chunk : rollout.input_gradients) chunk = chunk.grad();
-  std::vector<at::Tensor> gradients;
-  for (const ParameterGroup& parameters : network.parameters().groups())
-    gradients.push_back(parameters.flat_gradient.flatten());
-  rollout.gradients = at::cat(gradients);
-  if (group) group->all_reduce_sum(rollout.gradients).wait();
+  for (const ParameterGroup& parameters : network.parameters().groups()) {
+    mesh.sequence->all_reduce_sum(parameters.flat_gradient).wait();
+    for (const Parameter& parameter : parameters.parameters)
+      rollout.gradients.emplace_back(parameter.name, parameter.gradient);
+  }
   rollout.state = cache.state_dict();
   rollout.bytes_per_frame = cache.bytes_per_frame({2, 1, 3}, at::kFloat);
   return rollout;
 }
 
-void expect_equal_rollouts(const Rollout& shared, const Rollout& one) {
+void expect_equal_rollouts(const Mesh& mesh, const Rollout& shared, const Rollout& one) {
   ASSERT_EQ(shared.outputs.size(), one.outputs.size());
   for (size_t i = 0; i < one.outputs.size(); ++i)
     EXPECT_TENSOR_CLOSE(shared.outputs[i], one.outputs[i], 2e-6) << i;
   for (size_t i = 0; i < one.input_gradients.size(); ++i)
     EXPECT_TENSOR_CLOSE(shared.input_gradients[i], one.input_gradients[i], 1e-5) << i;
-  EXPECT_TENSOR_CLOSE(shared.gradients, one.gradients, 1e-5);
+  for (size_t i = 0; i < one.gradients.size(); ++i) {
+    const auto& [name, whole] = one.gradients[i];
+    const at::Tensor& own = shared.gradients[i].second;
+    EXPECT_TENSOR_CLOSE(own, part_of(mesh.tensor, whole, own.sizes()), 2e-5) << name;
+  }
   for (const auto& [name, tensor] : one.state.tensors)
     EXPECT_TENSOR_CLOSE(shared.state.tensor(name), tensor, 2e-6) << name;
 }
@@ -141,11 +147,13 @@ class SharedStream : public testing::TestWithParam<SharedStreamCase> {};
 TEST_P(SharedStream, IsThatOfOneRank) {
   const SharedStreamCase& c = GetParam();
   const StreamStart start(c);
-  const Rollout one = roll_out(c, start, nullptr);
-  run_ranks({.shard = c.ranks, .sequence = c.ranks}, [&](const Mesh& mesh) {
-    const Rollout shared = roll_out(c, start, mesh.sequence);
-    expect_equal_rollouts(shared, one);
-    if (!c.steered) EXPECT_EQ(shared.bytes_per_frame * c.ranks, one.bytes_per_frame);
+  const Rollout one = roll_out(c, start, {});
+  const MeshSizes sizes{.shard = c.ranks, .sequence = c.ranks, .tensor = c.tensor_ranks};
+  run_ranks(sizes, [&](const Mesh& mesh) {
+    const Rollout shared = roll_out(c, start, mesh);
+    expect_equal_rollouts(mesh, shared, one);
+    if (!c.steered)
+      EXPECT_EQ(shared.bytes_per_frame * c.ranks * c.tensor_ranks, one.bytes_per_frame);
   });
 }
 
@@ -182,28 +190,44 @@ INSTANTIATE_TEST_SUITE_P(
                          .attention = window(1, 4, 1),
                          .ranks = 4,
                          .steered = true,
-                         .checkpointing = Checkpointing::kFull}),
+                         .checkpointing = Checkpointing::kFull},
+        SharedStreamCase{.name = "Tensor",
+                         .attention = window(3, 5, 1),
+                         .ranks = 1,
+                         .tensor_ranks = 2,
+                         .implementation = Implementation::kPlain},
+        SharedStreamCase{.name = "SequenceAndTensor",
+                         .attention = window(3, 5, 1),
+                         .ranks = 2,
+                         .tensor_ranks = 2,
+                         .checkpointing = Checkpointing::kFull,
+                         .implementation = Implementation::kPlain}),
     [](const auto& parameter) { return parameter.param.name; });
 
 // What one layout of ranks has stored, another goes on with.
 TEST(SharedStreamState, GoesOnWithAnyNumberOfRanks) {
-  SharedStreamCase c{.name = "State", .attention = window(3, 5, 1)};
-  const StreamStart start(c);
-  WanTransformer network(stream_config(false), {});
-  network.parameters().load(start.weights);
-  const StateDict state = [&] {
-    KeyValueCache cache("cache", network.config(), c.attention, kNumFrames);
-    WanTransformerInputs chunk = start.clip;
-    chunk.hidden_BCTHW = start.clip.hidden_BCTHW.narrow(2, 0, 3);
-    chunk.timestep = start.clip.timestep.narrow(1, 0, 3);
-    streaming_forward(network, chunk, cache, {0, true});
-    return cache.state_dict();
-  }();
-  const Rollout one = roll_out(c, start, nullptr, state);
-  EXPECT_EQ(one.input_gradients.size(), 2);
-  run_ranks({.shard = 2, .sequence = 2}, [&](const Mesh& mesh) {
-    expect_equal_rollouts(roll_out(c, start, mesh.sequence, state), one);
-  });
+  for (const Implementation implementation : {Implementation::kFastest, Implementation::kPlain}) {
+    const bool plain = implementation == Implementation::kPlain;
+    const SharedStreamCase c{
+        .name = "State", .attention = window(3, 5, 1), .implementation = implementation};
+    const StreamStart start(c);
+    WanTransformer network(stream_config(false), {});
+    network.load(start.weights);
+    network.set_implementation(implementation);
+    const StateDict state = [&] {
+      KeyValueCache cache("cache", network.config(), c.attention, kNumFrames);
+      WanTransformerInputs chunk = start.clip;
+      chunk.hidden_BCTHW = start.clip.hidden_BCTHW.narrow(2, 0, 3);
+      chunk.timestep = start.clip.timestep.narrow(1, 0, 3);
+      streaming_forward(network, chunk, cache, {0, true});
+      return cache.state_dict();
+    }();
+    const Rollout one = roll_out(c, start, {}, state);
+    EXPECT_EQ(one.input_gradients.size(), 2);
+    run_ranks({.shard = 2, .sequence = 2, .tensor = plain ? 2 : 1}, [&](const Mesh& mesh) {
+      expect_equal_rollouts(mesh, roll_out(c, start, mesh, state), one);
+    });
+  }
 }
 
 }  // namespace
