@@ -253,16 +253,20 @@ TEST_F(RunConfigTest, checks_every_component) {
                   "f:2: method: must have a '_target_' key that names a method, but has none"));
 }
 
-TEST_F(RunConfigTest, checks_the_mesh) {
+TEST_F(RunConfigTest, checks_the_number_of_ranks) {
   EXPECT_THAT(
-      faults(kSmallest,
-             {"--training.distributed.num_gpus=8", "--training.distributed.hsdp_shard_dim=4",
-              "--training.distributed.sp_size=3", "--training.distributed.tp_size=2"}),
-      ElementsAre(
-          HasSubstr(
-              "hsdp_replicate_dim * hsdp_shard_dim must be num_gpus, but got 1 * 4 with 8 GPUs"),
-          HasSubstr("num_gpus must be a multiple of sp_size, but got 8 GPUs and sp_size 3"),
-          HasSubstr("tp_size must be 1")));
+      faults(kSmallest, {"--training.distributed.num_gpus=8", "--training.distributed.tp_size=2",
+                         "--training.distributed.hsdp_shard_dim=8"}),
+      ElementsAre(HasSubstr("hsdp_replicate_dim * hsdp_shard_dim * tp_size must be num_gpus, but "
+                            "got 1 * 8 * 2 with 8 GPUs")));
+}
+
+TEST_F(RunConfigTest, checks_the_sequence_groups) {
+  EXPECT_THAT(
+      faults(kSmallest, {"--training.distributed.num_gpus=8", "--training.distributed.tp_size=2",
+                         "--training.distributed.sp_size=3"}),
+      ElementsAre(HasSubstr("hsdp_replicate_dim * hsdp_shard_dim must be a multiple of sp_size, "
+                            "but got 1 * 4 and sp_size 3")));
 }
 
 TEST_F(RunConfigTest, reads_every_form_of_data_path) {
