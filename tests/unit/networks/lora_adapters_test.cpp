@@ -89,8 +89,10 @@ TEST(LoraAdapters, InitialValuesDependOnSeedAndNameAlone) {
   some.initialize(random);
   other.initialize(other_random);
   const std::string name = "blocks.1.attn1.to_q.lora_A.weight";
-  EXPECT_TRUE(at::equal(all.parameters().at(name).value.detach(), some.parameters().at(name).value.detach()));
-  EXPECT_FALSE(at::equal(some.parameters().at(name).value.detach(), other.parameters().at(name).value.detach()));
+  EXPECT_TRUE(at::equal(all.parameters().at(name).value.detach(),
+                        some.parameters().at(name).value.detach()));
+  EXPECT_FALSE(at::equal(some.parameters().at(name).value.detach(),
+                         other.parameters().at(name).value.detach()));
   EXPECT_FALSE(at::equal(all.parameters().at(name).value.detach(),
                          all.parameters().at("blocks.0.attn1.to_q.lora_A.weight").value.detach()));
   // uniform in +-1/sqrt(in_features)
@@ -99,9 +101,13 @@ TEST(LoraAdapters, InitialValuesDependOnSeedAndNameAlone) {
   EXPECT_LE(a.abs().max().item<double>(), bound);
   EXPECT_GT(a.abs().max().item<double>(), 0.99 * bound);
   EXPECT_NEAR(a.std().item<double>(), bound / std::sqrt(3.0), 0.03 * bound);
-  EXPECT_EQ(
-      all.parameters().at("blocks.0.ffn.net.2.lora_B.weight").value.detach().abs().sum().item<double>(),
-      0.0);
+  EXPECT_EQ(all.parameters()
+                .at("blocks.0.ffn.net.2.lora_B.weight")
+                .value.detach()
+                .abs()
+                .sum()
+                .item<double>(),
+            0.0);
 }
 
 TEST(LoraAdapters, FindGivesThePairAndItsScale) {

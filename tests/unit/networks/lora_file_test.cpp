@@ -152,8 +152,10 @@ TEST(LoraFile, MergesInFp32AndKeepsTheRest) {
     EXPECT_EQ(value.scalar_type(), at::kBFloat16);
     at::Tensor expected = weights[i].second;
     if (weights[i].first == "blocks.0.attn1.to_q.weight") {
-      const at::Tensor a = adapters.parameters().at("blocks.0.attn1.to_q.lora_A.weight").value.detach();
-      const at::Tensor b = adapters.parameters().at("blocks.0.attn1.to_q.lora_B.weight").value.detach();
+      const at::Tensor a =
+          adapters.parameters().at("blocks.0.attn1.to_q.lora_A.weight").value.detach();
+      const at::Tensor b =
+          adapters.parameters().at("blocks.0.attn1.to_q.lora_B.weight").value.detach();
       expected = expected + 1.5 * at::mm(b, a);
     }
     EXPECT_TRUE(at::equal(value, expected.to(at::kBFloat16))) << weights[i].first;
