@@ -24,18 +24,10 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr milliseconds kPause(50);
-// The rank that fails tells why in the store before it exits; its peers wait for that.
-constexpr milliseconds kNodesPause(500);
+constexpr milliseconds kNodesPause(500);  // between two looks at the other machines' failures
 constexpr milliseconds kLeavingTimeout(5000);
 constexpr int kNumLogLines = 20;
 constexpr int kSignalExitBase = 128;
-
-/// Whether the rank has answered a signal by ending after its step.
-bool has_stopped(const RankProcess& rank) {
-  const int status = *rank.exit_status();
-  return !rank.ended_by_signal() &&
-         (status == kSignalExitBase + SIGTERM || status == kSignalExitBase + SIGINT);
-}
 
 /// How all ranks of one attempt have ended.
 struct Outcome {
@@ -204,6 +196,14 @@ class Attempt {
       }
     }
     return running;
+  }
+
+  /// Whether the rank has answered a signal by ending after its step, or before its first one.
+  bool has_stopped(const RankProcess& rank) const {
+    const int status = *rank.exit_status();
+    const bool is_status_of_stop =
+        status == kSignalExitBase + SIGTERM || status == kSignalExitBase + SIGINT;
+    return is_status_of_stop && (passed_on_ || !rank.ended_by_signal());
   }
 
   std::string describe_failure(size_t local_rank) {

@@ -81,10 +81,11 @@ class Launch : public testing::Test {
     arguments.insert(arguments.end(), overrides.begin(), overrides.end());
     return arguments;
   }
-  std::vector<std::string> launch(std::vector<std::string> options,
+  std::vector<std::string> launch(const std::vector<std::string>& options,
                                   const std::vector<std::string>& overrides = {}) {
-    options.insert(options.begin(), "launch");
-    return with_config(std::move(options), overrides);
+    std::vector<std::string> arguments = {"launch"};
+    arguments.insert(arguments.end(), options.begin(), options.end());
+    return with_config(std::move(arguments), overrides);
   }
   std::vector<std::string> train(const std::vector<std::string>& overrides = {}) {
     return with_config({}, overrides);
@@ -241,7 +242,8 @@ TEST_F(Launch, AnotherProgramOnThePortIsNamed) {
 
 TEST_F(Launch, TheNumberOfRanksMustBeThatOfTheConfig) {
   const int port = free_port();
-  const std::vector<std::string> four = train({"--training.distributed.num_gpus=4"});
+  const std::vector<std::string> four = train(
+      {"--training.distributed.num_gpus=4", "--training.distributed.rendezvous_timeout_sec=3"});
   StartedCommand second(four, torchrun(1, port));
   const CommandResult first = run_zoetrope(four, torchrun(0, port));
   EXPECT_EQ(first.exit_code, 1);
