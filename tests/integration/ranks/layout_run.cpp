@@ -49,7 +49,14 @@ LayoutResult train_rank(const LayoutRun& run, const std::string& output_dir, con
   Trainer({run.num_steps, run.accumulation},
           {*method, *data.loader, callbacks, tracker, checkpoints, shared_mesh})
       .run();
-  LayoutResult result{std::move(tracker.values), {}};
+  LayoutResult result{std::move(tracker.values), {}, {}};
+  const auto record = [&](const char* name, const std::shared_ptr<Group>& group) {
+    result.sent_bytes[name] = static_cast<double>(group->traffic().num_bytes);
+  };
+  record("shard", mesh.shard);
+  record("replicate", mesh.replicate);
+  record("data", mesh.data);
+  record("sequence", mesh.sequence);
   for (RoleOptimizer* optimizer : method->role_optimizers()) {
     for (const auto& [name, tensor] : optimizer->model().parameters().tensors())
       result.weights[optimizer->role() + "." + name] = tensor.clone();
@@ -58,6 +65,10 @@ LayoutResult train_rank(const LayoutRun& run, const std::string& output_dir, con
 }
 
 }  // namespace
+
+RunConfig read_layout_config(const LayoutRun& run, const std::string& output_dir) {
+  return read_config(run, Catalog(), output_dir);
+}
 
 LayoutResult train_on(const MeshSizes& sizes, const LayoutRun& run, const std::string& output_dir) {
   LayoutResult result;

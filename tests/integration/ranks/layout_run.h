@@ -8,6 +8,7 @@
 #include "support/recording_tracker.h"
 #include "zoetrope/distributed/mesh.h"
 #include "zoetrope/tensor/named_tensors.h"
+#include "zoetrope/train/run_config.h"
 
 namespace zoetrope::test {
 
@@ -23,7 +24,12 @@ struct LayoutResult {
   std::map<int64_t, std::map<std::string, double>> logged;
   /// Whole weights of the trained roles, `student.<parameter>`.
   std::map<std::string, at::Tensor> weights;
+  /// Bytes that rank 0 sent in training, by the name of the mesh's group.
+  std::map<std::string, double> sent_bytes;
 };
+
+/// The config that train_on() trains, for one rank.
+RunConfig read_layout_config(const LayoutRun& run, const std::string& output_dir = "");
 
 /// Trains on `sizes`, from and into the newest checkpoint of `output_dir` if it is not empty.
 LayoutResult train_on(const MeshSizes& sizes, const LayoutRun& run,
