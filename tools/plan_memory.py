@@ -28,6 +28,7 @@ training:
   data: {{data_path: {data}, preprocessed_data_type: {kind}, train_batch_size: {batch}, dataloader_num_workers: 0, seed: 7,
          num_latent_t: 4, num_height: {height}, num_width: {width}, num_frames: 13}}
   optimizer: {{learning_rate: 0.0001, lr_scheduler: constant}}
+  checkpoint: {{output_dir: {output}}}
   loop: {{max_train_steps: 2, gradient_accumulation_steps: {accumulation}}}
   tracker: {{trackers: [jsonl]}}
   model: {{compute_dtype: {dtype}, enable_gradient_checkpointing_type: {checkpointing}}}
@@ -80,6 +81,7 @@ def config_text(layout, model):
     if causal:
         text += "  chunk_size: 2\n"
     values["data"] = DATA / ("text" if distills else "t2v")
+    values["output"] = "runs"
     values["kind"] = "text_only" if distills else "t2v"
     text += TRAINING.format(**values)
     if values["ema"]:

@@ -4,49 +4,54 @@
 #include <memory>
 
 #include <c10/core/CPUAllocator.h>
+#include <malloc.h>
 
+#include "zoetrope/base/error.h"
 #include "zoetrope/tensor/device.h"
 
 namespace zoetrope {
 namespace {
 
+/// LibTorch's own allocator, whose memory is malloc's, counted as it comes and goes. A deleter gets
+/// nothing but the memory's address, so that there is one such counter in a process.
 class CountingAllocator final : public c10::Allocator {
  public:
-  explicit CountingAllocator(c10::Allocator* allocator) : allocator_(allocator) {}
+  explicit CountingAllocator(c10::Allocator* allocator) : allocator_(allocator) {
+    free_ = allocator->raw_deleter();
+  }
 
   c10::DataPtr allocate(size_t num_bytes) override {
-    auto counted =
-        std::make_unique<Counted>(Counted{this, num_bytes, allocator_->allocate(num_bytes)});
-    const uint64_t in_use = in_use_.fetch_add(num_bytes) + num_bytes;
+    c10::DataPtr memory = allocator_->allocate(num_bytes);
+    if (memory.get() == nullptr) return memory;
+    if (!memory.compare_exchange_deleter(free_, &release))
+      fail("memory count: LibTorch's allocator must free all memory alike, but does not");
+    const uint64_t taken = malloc_usable_size(memory.get());
+    const uint64_t in_use = in_use_.fetch_add(taken) + taken;
     uint64_t peak = peak_.load();
     while (peak < in_use && !peak_.compare_exchange_weak(peak, in_use)) {
     }
-    void* data = counted->memory.get();
-    return {data, counted.release(), &release, c10::Device(c10::kCPU)};
+    return memory;
   }
 
   void copy_data(void* destination, const void* source, size_t num_bytes) const override {
     allocator_->copy_data(destination, source, num_bytes);
   }
 
-  uint64_t in_use() const { return in_use_.load(); }
-  uint64_t peak() const { return peak_.load(); }
+  c10::DeleterFnPtr raw_deleter() const override { return &release; }
+
+  static uint64_t in_use() { return in_use_.load(); }
+  static uint64_t peak() { return peak_.load(); }
 
  private:
-  struct Counted {
-    CountingAllocator* counter;
-    size_t num_bytes;
-    c10::DataPtr memory;
-  };
-
-  static void release(void* context) {
-    const std::unique_ptr<Counted> counted(static_cast<Counted*>(context));
-    counted->counter->in_use_.fetch_sub(counted->num_bytes);
+  static void release(void* memory) {
+    if (memory != nullptr) in_use_.fetch_sub(malloc_usable_size(memory));
+    free_(memory);
   }
 
   c10::Allocator* allocator_;
-  std::atomic<uint64_t> in_use_ = 0;
-  std::atomic<uint64_t> peak_ = 0;
+  static inline c10::DeleterFnPtr free_ = nullptr;
+  static inline std::atomic<uint64_t> in_use_ = 0;
+  static inline std::atomic<uint64_t> peak_ = 0;
 };
 
 }  // namespace
@@ -58,14 +63,11 @@ void count_cpu_memory() {
 }
 
 uint64_t cpu_tensor_bytes() {
-  const auto* counting = dynamic_cast<CountingAllocator*>(c10::GetCPUAllocator());
-  return counting != nullptr ? counting->in_use() : 0;
+  return CountingAllocator::in_use();
 }
 
 uint64_t peak_tensor_bytes(const c10::Device& device) {
-  if (!device.is_cpu()) return peak_device_bytes(device);
-  const auto* counting = dynamic_cast<CountingAllocator*>(c10::GetCPUAllocator());
-  return counting != nullptr ? counting->peak() : 0;
+  return device.is_cpu() ? CountingAllocator::peak() : peak_device_bytes(device);
 }
 
 }  // namespace zoetrope
