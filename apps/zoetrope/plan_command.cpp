@@ -121,7 +121,7 @@ void plan(const Options& options, const Catalog& catalog,
   auto list = nlohmann::ordered_json::array();
   for (size_t i = 0; i < stages.size(); ++i) {
     RunDescription run = describe_run(stages, i, tables);
-    if (!options.gpu.empty()) run.block_kind = BlockKind::kPlain;
+    if (!options.gpu.empty()) run = on_gpus(std::move(run));
     const RunPlan made =
         plan_run(std::move(run), target_of(options, stages[i].config.training.distributed));
     nlohmann::ordered_json trial;

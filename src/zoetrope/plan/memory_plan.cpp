@@ -113,6 +113,11 @@ class Planner {
     double bytes = 0;
     for (const auto& [elements, buffers] : block_buffers)
       bytes += buffers * c_ * static_cast<double>(elements);
+    if (is_sharded() && run_.gathers_through_copy) {
+      constexpr double kUnderWay = 2;
+      always("gathers under way", "",
+             kUnderWay * c_ * static_cast<double>(block_buffers.rbegin()->first));
+    }
     always("gathered blocks", "", bytes + c_ * root_elements());
   }
 

@@ -126,7 +126,7 @@ class Describer {
     const TrainingConfig& training = config_.training;
     constexpr int64_t kSpatialCompression = 8;
     constexpr int64_t kMergedTextTokens = 64;  // of a prompt, where padding is counted but not kept
-    const bool on_cpu = resolves_to_cpu(training.distributed.device);
+    const bool on_cpu = training.distributed.device == "cpu";
     run_.mesh = mesh_sizes(training.distributed);
     run_.batch_size = training.data.train_batch_size;
     run_.accumulation = training.loop.gradient_accumulation_steps;
@@ -137,6 +137,7 @@ class Describer {
     run_.reduce_bytes = training.distributed.reduce_dtype == "fp32" ? 4 : 2;
     run_.deterministic = training.distributed.deterministic;
     run_.block_kind = on_cpu ? BlockKind::kFused : BlockKind::kPlain;
+    run_.gathers_through_copy = on_cpu;
     if (on_cpu) run_.text_tokens = kMergedTextTokens;
     run_.num_checkpoints_kept = training.checkpoint.checkpoints_total_limit;
     const int64_t every = training.checkpoint.training_state_checkpointing_steps;
@@ -150,8 +151,6 @@ class Describer {
   }
 
  private:
-  static bool resolves_to_cpu(const std::string& device) { return device == "cpu"; }
-
   bool has_callback(const char* name) const {
     const config::Target* target = tables_.callbacks.find(name);
     return std::any_of(config_.callbacks.begin(), config_.callbacks.end(),
@@ -229,6 +228,14 @@ class Describer {
 RunDescription describe_run(const std::vector<Stage>& stages, size_t index,
                             const TargetTables& tables) {
   return Describer(stages, index, tables).describe();
+}
+
+RunDescription on_gpus(RunDescription run) {
+  const RunDescription defaults;
+  run.block_kind = BlockKind::kPlain;
+  run.gathers_through_copy = false;
+  run.text_tokens = defaults.text_tokens;
+  return run;
 }
 
 void log_memory_plan(const RunConfig& config, const TargetTables& tables, const c10::Device& device,

@@ -17,6 +17,9 @@ namespace zoetrope {
 RunDescription describe_run(const std::vector<Stage>& stages, size_t index,
                             const TargetTables& tables);
 
+/// The same run on GPUs, whatever device the config names.
+RunDescription on_gpus(RunDescription run);
+
 /// The CPU of this machine, its memory shared by the ranks that it has.
 PlanTarget machine_target(int64_t ranks_per_machine);
 
