@@ -71,8 +71,9 @@ class MemoryTable {
 std::string describe_mesh(const RunPlan& plan) {
   const MeshSizes& mesh = plan.run.mesh;
   std::string text =
-      fmt::format("{} rank{} = {} copies of the parameters x {} shards", mesh.num_ranks(),
-                  mesh.num_ranks() == 1 ? "" : "s", mesh.replicate, mesh.shard);
+      fmt::format("{} rank{} = {} cop{} of the parameters x {} shard{}", mesh.num_ranks(),
+                  mesh.num_ranks() == 1 ? "" : "s", mesh.replicate,
+                  mesh.replicate == 1 ? "y" : "ies", mesh.shard, mesh.shard == 1 ? "" : "s");
   if (mesh.tensor > 1) text += fmt::format(" x {} tensor parallel", mesh.tensor);
   if (mesh.sequence > 1) text += fmt::format("; {} ranks share a sample", mesh.sequence);
   return text;

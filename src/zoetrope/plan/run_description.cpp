@@ -33,7 +33,7 @@ int64_t count(const std::vector<IndexRange>& ranges) {
 /// Keys in frames that a block sees, itself included, in the mean over blocks.
 struct SeenFrames {
   double all = 0;
-  double kept = 0;  ///< 0 for a first block, which sees itself alone
+  double past = 0;  ///< without itself
 };
 
 SeenFrames seen_by_blocks(const CausalAttention& attention, int64_t num_frames,
@@ -44,9 +44,9 @@ SeenFrames seen_by_blocks(const CausalAttention& attention, int64_t num_frames,
     const int64_t end = std::min(first + block_frames, num_frames);
     const auto visible = static_cast<double>(count(visible_frames(attention, end)));
     seen.all += visible;
-    if (first > 0) seen.kept += visible;
+    seen.past += visible - static_cast<double>(end - first);
   }
-  return {seen.all / num_blocks, seen.kept / num_blocks};
+  return {seen.all / num_blocks, seen.past / num_blocks};
 }
 
 }  // namespace
@@ -123,7 +123,8 @@ CallShape call_shape(const RunDescription& run, const config::NetworkPasses& pas
     shape.time_groups = block_frames;
     shape.keys_per_query = seen.all * static_cast<double>(per_frame);
     if (passes.differentiable)
-      shape.kept_keys = static_cast<int64_t>(seen.kept * static_cast<double>(per_frame));
+      shape.kept_keys =
+          static_cast<int64_t>(seen.past * static_cast<double>(per_frame)) / run.mesh.sequence;
   } else if (role.attention) {
     shape.keys_per_query = mean_keys(block_causal_regions(*role.attention, frames, per_frame));
   }

@@ -127,11 +127,10 @@ std::vector<Suggestion> suggest_changes(const RunDescription& run, const PlanTar
     if (!changed) continue;
     changed->change = all.change + (all.change.empty() ? "" : " ") + changed->change;
     all = std::move(*changed);
-    const double bytes = peak_bytes(all.run);
-    if (bytes > target.usable_bytes()) continue;
-    suggestions.push_back({all.change, bytes, true});
-    break;
+    if (peak_bytes(all.run) <= target.usable_bytes()) break;
   }
+  const double bytes = peak_bytes(all.run);
+  suggestions.push_back({all.change, bytes, bytes <= target.usable_bytes()});
   return suggestions;
 }
 

@@ -145,7 +145,10 @@ class Describer {
     run_.validates = has_callback("validation");
     for (const auto& [name, component] : config_.models) add_role(name, component);
     if (!missing_.empty())
-      fail<ConfigError>("plan: shapes of networks are missing\n  {}", fmt::join(missing_, "\n  "));
+      fail<ConfigError>(
+          "plan: the shapes of all networks must be known, but some are not; name a model of the "
+          "same shape, as --models.student.init_from Wan-AI/Wan2.1-T2V-14B-Diffusers\n  {}",
+          fmt::join(missing_, "\n  "));
     describe_work();
     return std::move(run_);
   }

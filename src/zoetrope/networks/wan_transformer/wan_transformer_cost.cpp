@@ -82,6 +82,8 @@ ActivationBytes activation_bytes(const WanTransformerConfig& config, const PassS
   bytes.block_input = Sizes::kFloat * s.wide;
   bytes.block = fused ? fused_block_bytes(s, shape) : plain_block_bytes(s, shape);
   bytes.context = 2 * s.c * s.kept_keys;
+  // The chunk's own keys and values stand behind those of the past.
+  if (shape.kept_keys > 0) bytes.block += 2 * s.c * s.wide;
   // The last block's output, its norm in fp32 and in the compute type.
   bytes.head = (2 * Sizes::kFloat + s.c) * s.wide;
   bytes.forward = bytes.block_input + bytes.block;
@@ -90,8 +92,7 @@ ActivationBytes activation_bytes(const WanTransformerConfig& config, const PassS
   const double at_feed_forward = (2 * Sizes::kFloat + s.c) * s.wide;
   const double seen_keys =
       shape.kept_keys > 0 || config.is_causal
-          ? static_cast<double>(shape.batch * std::max(shape.kept_keys, shape.num_tokens) *
-                                config.width())
+          ? static_cast<double>(shape.batch * (shape.kept_keys + shape.num_tokens) * config.width())
           : 0.0;
   const double at_attention = (3 * Sizes::kFloat + 5 * s.c) * s.wide - 2 * s.c * s.inner +
                               2 * (Sizes::kFloat + s.c) * seen_keys;

@@ -18,8 +18,7 @@ struct PassShape {
   int64_t text_tokens = 0;    ///< 0 without text
   int64_t image_tokens = 0;
   int64_t time_groups = 1;  ///< timesteps of a row
-  /// Keys of a row that are copied for the backward pass: of frames of the past and the chunk's
-  /// own.
+  /// Keys of a row, of frames of the past, that are copied for the backward pass.
   int64_t kept_keys = 0;
 
   int64_t rows() const { return batch * num_tokens; }
