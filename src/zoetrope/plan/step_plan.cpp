@@ -1,7 +1,7 @@
 #include "zoetrope/plan/step_plan.h"
 
 #include <algorithm>
-#include <set>
+#include <map>
 
 namespace zoetrope {
 namespace {
@@ -51,11 +51,12 @@ class StepPlanner {
     const auto blocks = static_cast<double>(size.blocks);
     const auto root = static_cast<double>(size.root);
     const double sent = static_cast<double>(shards - 1) / static_cast<double>(shards);
-    double elements = calls * (blocks + root);
+    double elements = calls * (blocks + (1 - held_share(passes)) * root);
     if (passes.differentiable) {
       // Blocks are gathered once more for the backward pass; the root is held for a micro-batch.
       const double micro_batches = times_per_step(passes);
       elements = 2 * calls * blocks + micro_batches * root;
+      held_every_steps_[role.name] = passes.every_steps;
       if (role.trains_network()) {
         add("reduce-scatter of gradients", "shard", shards,
             sent * static_cast<double>(run_.reduce_bytes) *
@@ -65,6 +66,14 @@ class StepPlanner {
     }
     add("all-gather of parameters", "shard", shards,
         sent * static_cast<double>(run_.compute_bytes) * elements, true);
+  }
+
+  /// The share of these passes at which the root is there from a pass with a graph before.
+  double held_share(const config::NetworkPasses& passes) const {
+    const auto held = held_every_steps_.find(passes.role);
+    if (held == held_every_steps_.end()) return 0;
+    return std::min(1.0,
+                    static_cast<double>(passes.every_steps) / static_cast<double>(held->second));
   }
 
   /// Queries, keys, values and outputs change between parts of the sequence and parts of the heads.
@@ -124,6 +133,7 @@ class StepPlanner {
   const RunDescription& run_;
   int64_t ranks_per_machine_;
   StepPlan plan_;
+  std::map<std::string, int64_t> held_every_steps_;  ///< by role, of what came so far
 };
 
 }  // namespace

@@ -12,8 +12,6 @@
 #include "zoetrope/train/trainer.h"
 
 namespace zoetrope::test {
-namespace {
-
 RunConfig read_config(const LayoutRun& run, const Catalog& catalog, const std::string& output_dir) {
   config::Node document = config::parse_yaml_file(run.config);
   std::vector<std::string> overrides = {
@@ -32,6 +30,8 @@ RunConfig read_config(const LayoutRun& run, const Catalog& catalog, const std::s
   issues.throw_if_any();
   return config;
 }
+
+namespace {
 
 LayoutResult train_rank(const LayoutRun& run, const std::string& output_dir, const Mesh& mesh,
                         const std::shared_ptr<MessageBoard>& board) {
@@ -65,10 +65,6 @@ LayoutResult train_rank(const LayoutRun& run, const std::string& output_dir, con
 }
 
 }  // namespace
-
-RunConfig read_layout_config(const LayoutRun& run, const std::string& output_dir) {
-  return read_config(run, Catalog(), output_dir);
-}
 
 LayoutResult train_on(const MeshSizes& sizes, const LayoutRun& run, const std::string& output_dir) {
   LayoutResult result;

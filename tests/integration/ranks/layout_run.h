@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "support/recording_tracker.h"
+#include "zoetrope/catalog.h"
 #include "zoetrope/distributed/mesh.h"
 #include "zoetrope/tensor/named_tensors.h"
 #include "zoetrope/train/run_config.h"
@@ -28,8 +29,9 @@ struct LayoutResult {
   std::map<std::string, double> sent_bytes;
 };
 
-/// The config that train_on() trains, for one rank.
-RunConfig read_layout_config(const LayoutRun& run, const std::string& output_dir = "");
+/// The config that train_on() trains, on as many ranks as the overrides say. Borrows `catalog`.
+RunConfig read_config(const LayoutRun& run, const Catalog& catalog,
+                      const std::string& output_dir = "");
 
 /// Trains on `sizes`, from and into the newest checkpoint of `output_dir` if it is not empty.
 LayoutResult train_on(const MeshSizes& sizes, const LayoutRun& run,

@@ -63,7 +63,7 @@ TEST_P(PlannedTraffic, is_what_ranks_send) {
   planned.overrides.push_back(fmt::format("--training.distributed.hsdp_shard_dim={}", sizes.shard));
   const Catalog catalog;
   const RunDescription description =
-      describe_run({{"", test::read_layout_config(planned)}}, 0, catalog.tables());
+      describe_run({{"", test::read_config(planned, catalog)}}, 0, catalog.tables());
   std::map<std::string, double> expected;
   for (const LinkTraffic& traffic : plan_step(description, 8).traffic)
     expected[traffic.group] += traffic.bytes * static_cast<double>(run.num_steps);
