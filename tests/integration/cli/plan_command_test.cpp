@@ -145,6 +145,7 @@ TEST_P(MeasuredMemory, is_what_was_planned) {
       "--training.distributed.device=cpu",
       "--training.distributed.num_gpus=" + std::to_string(layout.num_ranks),
       "--training.loop.max_train_steps=2",
+      "--callbacks.ema.start_iter=0",
       "--training.tracker.trackers=[jsonl]",
       "--training.checkpoint.output_dir=" + (folder / "run").string()};
   config.insert(config.end(), layout.overrides.begin(), layout.overrides.end());
