@@ -84,8 +84,11 @@ ActivationBytes activation_bytes(const WanTransformerConfig& config, const PassS
   bytes.context = 2 * s.c * s.kept_keys;
   // The chunk's own keys and values stand behind those of the past.
   if (shape.kept_keys > 0) bytes.block += 2 * s.c * s.wide;
-  // The last block's output, its norm in fp32 and in the compute type.
-  bytes.head = (2 * Sizes::kFloat + s.c) * s.wide;
+  // The last block's output, its norm in fp32 and in the compute type; patches in and out; the
+  // text's embedding.
+  const auto patch =
+      static_cast<double>(config.patch_elements() * (config.in_channels + config.out_channels));
+  bytes.head = (2 * Sizes::kFloat + s.c) * s.wide + s.c * (s.rows * patch + 3 * s.text);
   bytes.forward = bytes.block_input + bytes.block;
   // At the feed-forward everything is still there beside the gradients of output and branch; at the
   // self attention the feed-forward's activations are not, but the gradients of q, k, v are.
