@@ -25,7 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 NUM_STEPS = 24
 CHECKPOINT_STEPS = 3
 CHECKPOINTS_KEPT = 2
-TIMINGS = ("_sec", "_per_sec")
+MEASURED = ("_sec", "_gib")
 
 CONFIG = """
 models:
@@ -93,7 +93,7 @@ def result(output):
         raise Failure(f"{output} holds no exported weights")
     log = []
     for line in (output / "metrics.jsonl").read_text().splitlines():
-        entry = {key: value for key, value in json.loads(line).items() if not key.endswith(TIMINGS)}
+        entry = {key: value for key, value in json.loads(line).items() if not key.endswith(MEASURED)}
         log.append(json.dumps(entry))
     return weights, log
 

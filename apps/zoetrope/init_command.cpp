@@ -1,6 +1,7 @@
 #include "zoetrope/init_command.h"
 
 #include <memory>
+#include <optional>
 
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
@@ -27,8 +28,21 @@ struct Options {
   std::string size;
   std::string folder;
   std::string dtype = "bf16";
+  std::optional<int64_t> num_layers;
+  std::optional<int64_t> num_heads;
+  std::optional<int64_t> ffn_dim;
+  std::optional<int64_t> text_dim;
   RandomPipelineOptions pipeline;
 };
+
+PipelineSize resized(PipelineSize size, const Options& options) {
+  WanTransformerConfig& transformer = size.transformer;
+  transformer.num_layers = options.num_layers.value_or(transformer.num_layers);
+  transformer.num_attention_heads = options.num_heads.value_or(transformer.num_attention_heads);
+  transformer.ffn_dim = options.ffn_dim.value_or(transformer.ffn_dim);
+  transformer.text_dim = options.text_dim.value_or(transformer.text_dim);
+  return size;
+}
 
 void initialize(const Options& options) {
   std::vector<std::string> names;
@@ -43,7 +57,7 @@ void initialize(const Options& options) {
     if (size.name != options.size) continue;
     log_info("writing {} ({}) with random {} weights into {}", size.name, size.doc, options.dtype,
              options.folder);
-    return write_random_pipeline(options.folder, size, pipeline);
+    return write_random_pipeline(options.folder, resized(size, options), pipeline);
   }
   fail<ConfigError>("init: SIZE must be one of {}, but got '{}'{}", fmt::join(names, ", "),
                     options.size, did_you_mean(options.size, names));
@@ -68,6 +82,15 @@ void add_init_command(CLI::App& app) {
   command
       ->add_option("--components", options->pipeline.components, "Components to write with weights")
       ->capture_default_str();
+  command->add_option("--num-layers", options->num_layers, "Blocks of the transformer")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--num-heads", options->num_heads, "Attention heads of the transformer")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--ffn-dim", options->ffn_dim, "Width of the transformer's feed-forward")
+      ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--text-dim", options->text_dim, "Width of the text that the transformer reads")
+      ->check(CLI::PositiveNumber);
   command->callback([options] { initialize(*options); });
 }
 

@@ -18,6 +18,7 @@
 #include "zoetrope/inspect_command.h"
 #include "zoetrope/kernels/process_memory.h"
 #include "zoetrope/launch_command.h"
+#include "zoetrope/plan_command.h"
 #include "zoetrope/play_command.h"
 #include "zoetrope/preprocess_command.h"
 #include "zoetrope/sample_command.h"
@@ -49,11 +50,17 @@ int run(std::vector<std::string> arguments) {
     arguments = launched.own;
     arguments.insert(arguments.begin(), "launch");
   }
+  if (!arguments.empty() && arguments.front() == "plan") {
+    split = zoetrope::split_dotted_arguments({arguments.begin() + 1, arguments.end()});
+    arguments = split.own;
+    arguments.insert(arguments.begin(), "plan");
+  }
   CLI::App app("Trains video diffusion models from one YAML file.", "zoetrope");
   app.require_subcommand(1);
   app.footer("`zoetrope COMMAND --help` explains a command, with examples.");
   const zoetrope::Catalog catalog;
-  add_train_command(app, catalog, std::move(split.overrides));
+  add_train_command(app, catalog, split.overrides);
+  add_plan_command(app, catalog, split.overrides);
   add_launch_command(app, catalog, std::move(launched.train));
   add_validate_command(app, catalog.tables());
   add_targets_command(app, catalog.tables());

@@ -18,6 +18,19 @@ TrainArguments split_train_arguments(const std::vector<std::string>& arguments) 
   return split;
 }
 
+TrainArguments split_dotted_arguments(const std::vector<std::string>& arguments) {
+  TrainArguments split;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& argument = arguments[i];
+    const std::string key = argument.substr(0, argument.find('='));
+    const bool is_override = key.starts_with("--") && key.find('.') != std::string::npos;
+    (is_override ? split.overrides : split.own).push_back(argument);
+    if (is_override && key == argument && i + 1 < arguments.size())
+      split.overrides.push_back(arguments[++i]);
+  }
+  return split;
+}
+
 std::string config_file(const TrainArguments& arguments) {
   const std::string option = "--config";
   for (size_t i = 0; i < arguments.own.size(); ++i) {

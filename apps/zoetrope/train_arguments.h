@@ -17,6 +17,9 @@ struct TrainArguments {
 /// next argument as its value unless it has an `=`.
 TrainArguments split_train_arguments(const std::vector<std::string>& arguments);
 
+/// The same for a command with options of its own: overrides are those whose key has a dot.
+TrainArguments split_dotted_arguments(const std::vector<std::string>& arguments);
+
 /// The config that the command's own arguments name; empty when there is none.
 std::string config_file(const TrainArguments& arguments);
 

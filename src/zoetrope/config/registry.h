@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "zoetrope/base/error.h"
+#include "zoetrope/config/network_passes.h"
 #include "zoetrope/config/schema.h"
 
 namespace zoetrope::config {
@@ -28,6 +29,9 @@ struct RoleRequirement {
 using ClipLengthCheck = std::function<void(const void* config, const Node& node,
                                            int64_t num_latent_frames, const ReadContext& context)>;
 
+/// What a method with this config (of its struct type) does with clips of `num_latent_frames`.
+using WorkOfMethod = std::function<MethodWork(const void* config, int64_t num_latent_frames)>;
+
 /// One `_target_` as config code sees it.
 struct Target {
   std::string kind = {};  ///< `model`, `method`, `callback`, `tracker`, `pipeline`
@@ -42,6 +46,7 @@ struct Target {
   std::vector<RoleRequirement> roles = {};
   bool causal = false;                     ///< a model that predicts block by block
   ClipLengthCheck check_clip_length = {};  ///< of a method
+  WorkOfMethod work = {};                  ///< of a method
 
   /// Such as `DMD2Method`.
   std::string class_name() const { return name.substr(name.rfind('.') + 1); }
@@ -94,12 +99,18 @@ class Registry : public TargetTable {
  public:
   using TargetTable::TargetTable;
 
-  /// Registers `Impl`, which must have `Impl(const Config&, Deps...)`. What is special about its
-  /// target can be added to the result.
+  /// Registers `Impl`, which must have `Impl(const Config&, Deps...)`, and its `MethodWork
+  /// work(const Config&, int64_t num_latent_frames)` if there is a static one. What is special
+  /// about its target can be added to the result.
   template <class Impl, class Config>
   Target& add(std::string name, std::vector<std::string> aliases, std::string doc) {
     Target& target = add_target(
         {kind(), std::move(name), std::move(aliases), std::move(doc), &schema_of<Config>()});
+    if constexpr (requires(const Config& config) { Impl::work(config, int64_t{0}); }) {
+      target.work = [](const void* config, int64_t num_latent_frames) {
+        return Impl::work(*static_cast<const Config*>(config), num_latent_frames);
+      };
+    }
     factories_[&target] = [](const Component& component, Deps... deps) -> std::unique_ptr<Base> {
       return std::make_unique<Impl>(component.as<Config>(), std::forward<Deps>(deps)...);
     };

@@ -20,6 +20,9 @@ int num_cuda_devices();
 /// Waits until the device has finished what was started; nothing to do on the CPU.
 void synchronize(const c10::Device& device);
 
+/// Memory that the device has; 0 for the CPU.
+uint64_t device_memory_bytes(const c10::Device& device);
+
 /// Most bytes of device memory in use at one time since the start; 0 on the CPU.
 uint64_t peak_device_bytes(const c10::Device& device);
 

@@ -13,6 +13,11 @@ void synchronize(const c10::Device& device) {
   if (device.is_cuda()) c10::cuda::device_synchronize();
 }
 
+uint64_t device_memory_bytes(const c10::Device& device) {
+  if (!device.is_cuda()) return 0;
+  return c10::cuda::CUDACachingAllocator::get()->getMemoryInfo(device.index()).second;
+}
+
 uint64_t peak_device_bytes(const c10::Device& device) {
   if (!device.is_cuda()) return 0;
   const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(device.index());

@@ -8,6 +8,10 @@ int num_cuda_devices() {
 
 void synchronize(const c10::Device& /*device*/) {}
 
+uint64_t device_memory_bytes(const c10::Device& /*device*/) {
+  return 0;
+}
+
 uint64_t peak_device_bytes(const c10::Device& /*device*/) {
   return 0;
 }

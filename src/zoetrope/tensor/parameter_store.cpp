@@ -33,6 +33,13 @@ void free_memory(const at::Tensor& tensor) {
 
 }  // namespace
 
+int64_t padded_elements(const ParameterGroupSpec& spec, int64_t num_shards) {
+  int64_t num_elements = 0;
+  for (const TensorSpec& parameter : spec.parameters)
+    num_elements += align(num_elements_of(parameter));
+  return num_shards > 1 ? align(num_elements, kShardElements * num_shards) : num_elements;
+}
+
 ParameterStore::ParameterStore(const std::vector<ParameterGroupSpec>& specs, Options options)
     : options_(options) {
   groups_.reserve(specs.size());
@@ -42,10 +49,7 @@ ParameterStore::ParameterStore(const std::vector<ParameterGroupSpec>& specs, Opt
 void ParameterStore::allocate(const ParameterGroupSpec& spec) {
   ParameterGroup group;
   group.name = spec.name;
-  for (const TensorSpec& parameter : spec.parameters)
-    group.num_elements += align(num_elements_of(parameter));
-  if (options_.num_shards > 1)
-    group.num_elements = align(group.num_elements, kShardElements * options_.num_shards);
+  group.num_elements = padded_elements(spec, options_.num_shards);
   const int64_t kept = group.num_elements / options_.num_shards;
   const auto options = at::TensorOptions().device(options_.device);
   group.flat_value = at::zeros({kept}, options.dtype(options_.compute_dtype));

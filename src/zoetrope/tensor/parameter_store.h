@@ -24,6 +24,9 @@ struct ParameterGroupSpec {
   std::vector<TensorSpec> parameters;
 };
 
+/// Elements of the group's whole buffers when they are split into `num_shards` parts.
+int64_t padded_elements(const ParameterGroupSpec& spec, int64_t num_shards);
+
 /// One parameter: views into its group's whole buffers.
 struct Parameter {
   std::string name;     ///< the tensor's name in the Diffusers file

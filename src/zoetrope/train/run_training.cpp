@@ -11,9 +11,11 @@
 #include "zoetrope/base/staging_folder.h"
 #include "zoetrope/base/stop_signal.h"
 #include "zoetrope/tensor/device.h"
+#include "zoetrope/tensor/memory_count.h"
 #include "zoetrope/tracking/trackers.h"
 #include "zoetrope/train/builder.h"
 #include "zoetrope/train/run_checkpoints.h"
+#include "zoetrope/train/run_plan.h"
 #include "zoetrope/train/trainer.h"
 #include "zoetrope/train/update_summary.h"
 
@@ -125,6 +127,12 @@ int run_training(const RunConfig& config, const ComponentRegistries& registries,
   if (rendezvous.is_first()) {
     write_file_atomically(output_dir / "config.yaml", config::write_yaml(write_run_config(config)));
   }
+  if (rendezvous.is_first()) {
+    log_memory_plan(config, {registries.models, registries.methods, registries.callbacks},
+                    resolve_device(config.training.distributed.device, mesh->local_rank),
+                    rendezvous.environment().local_num_ranks);
+  }
+  count_cpu_memory();
   KeyedRandomSource random(config.training.data.seed);
   const auto method = build_method(config, registries, random, mesh);
   const TrainingData data = build_data(config, *method, *mesh);

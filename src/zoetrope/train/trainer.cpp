@@ -9,6 +9,7 @@
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/stop_signal.h"
 #include "zoetrope/optim/gradient_norm.h"
+#include "zoetrope/tensor/memory_count.h"
 
 namespace zoetrope {
 namespace {
@@ -144,6 +145,11 @@ void Trainer::log_step(std::vector<Metric> metrics, const StepTotals& totals, do
   };
   metrics.push_back({"samples_per_sec", per_sec(totals.num_samples)});
   metrics.push_back({"tokens_per_sec", per_sec(totals.num_tokens)});
+  const uint64_t peak_bytes =
+      peak_tensor_bytes(method_.student().parameters().options().device);
+  constexpr double kGib = 1024.0 * 1024.0 * 1024.0;
+  if (peak_bytes > 0)
+    metrics.push_back({"memory_peak_gib", static_cast<double>(peak_bytes) / kGib});
   state_.tracker.log(state_.step, metrics);
 }
 

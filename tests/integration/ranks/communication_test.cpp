@@ -63,9 +63,10 @@ TEST_F(Communication, ShardsAreGatheredForEachPassAndGradientsSentOnce) {
   constexpr int64_t kNumRounds = 2;
   for (const int64_t num_shards : {2, 4}) {
     const LayoutResult result = fine_tune({.shard = num_shards}, kNumSteps, kNumRounds);
-    EXPECT_EQ(result.shard_bytes, kNumSteps * (kNumRounds * sharding_bytes(result, num_shards) +
-                                               norm_bytes(result, num_shards)));
-    EXPECT_EQ(result.replica_bytes, 0);
+    EXPECT_EQ(result.sent_bytes.at("shard"),
+              kNumSteps * (kNumRounds * sharding_bytes(result, num_shards) +
+                           norm_bytes(result, num_shards)));
+    EXPECT_EQ(result.sent_bytes.at("replicate"), 0);
   }
 }
 
@@ -74,15 +75,15 @@ TEST_F(Communication, ReplicasExchangeOnceAStepHoweverManyMicroBatches) {
   const MeshSizes hybrid{.replicate = 2, .shard = 2};
   for (const int64_t num_rounds : {1, 3}) {
     const LayoutResult result = fine_tune(hybrid, kNumSteps, num_rounds);
-    EXPECT_EQ(result.replica_bytes, kNumSteps * replica_bytes(result, hybrid));
+    EXPECT_EQ(result.sent_bytes.at("replicate"), kNumSteps * replica_bytes(result, hybrid));
   }
 }
 
 TEST_F(Communication, ReplicasWithoutShardsGatherNothing) {
   const MeshSizes replicated{.replicate = 2};
   const LayoutResult result = fine_tune(replicated, 2, 1);
-  EXPECT_EQ(result.replica_bytes, 2 * replica_bytes(result, replicated));
-  EXPECT_EQ(result.shard_bytes, 0);
+  EXPECT_EQ(result.sent_bytes.at("replicate"), 2 * replica_bytes(result, replicated));
+  EXPECT_EQ(result.sent_bytes.at("shard"), 0);
 }
 
 }  // namespace

@@ -14,8 +14,6 @@
 #include "zoetrope/train/trainer.h"
 
 namespace zoetrope::test {
-namespace {
-
 RunConfig read_config(const LayoutRun& run, const Catalog& catalog, const std::string& output_dir) {
   config::Node document = config::parse_yaml_file(run.config);
   std::vector<std::string> overrides = {
@@ -39,6 +37,16 @@ RunConfig read_config(const LayoutRun& run, const Catalog& catalog, const std::s
   return config;
 }
 
+namespace {
+
+std::map<std::string, int64_t> sent_bytes(const Mesh& mesh) {
+  return {{"shard", mesh.shard->traffic().num_bytes},
+          {"replicate", mesh.replicate->traffic().num_bytes},
+          {"data", mesh.data->traffic().num_bytes},
+          {"sequence", mesh.sequence->traffic().num_bytes},
+          {"tensor", mesh.tensor->traffic().num_bytes}};
+}
+
 LayoutResult train_rank(const LayoutRun& run, const std::string& output_dir, const Mesh& mesh,
                         const std::shared_ptr<MessageBoard>& board) {
   const Catalog catalog;
@@ -52,14 +60,13 @@ LayoutResult train_rank(const LayoutRun& run, const std::string& output_dir, con
   const TrainingData data = build_data(config, *method, mesh);
   RecordingTracker tracker;
   RunCheckpoints checkpoints(checkpoint_options(config, shared_mesh, board));
-  const int64_t shard_bytes = mesh.shard->traffic().num_bytes;
-  const int64_t replica_bytes = mesh.replicate->traffic().num_bytes;
+  const auto sent_before = sent_bytes(mesh);
   Trainer({run.num_steps, run.accumulation},
           {*method, *data.loader, callbacks, tracker, checkpoints, shared_mesh})
       .run();
-  LayoutResult result{std::move(tracker.values), {}};
-  result.shard_bytes = mesh.shard->traffic().num_bytes - shard_bytes;
-  result.replica_bytes = mesh.replicate->traffic().num_bytes - replica_bytes;
+  LayoutResult result{std::move(tracker.values), {}, {}, {}};
+  for (const auto& [name, bytes] : sent_bytes(mesh))
+    result.sent_bytes[name] = bytes - sent_before.at(name);
   for (const ParameterGroup& group : method->student().parameters().groups())
     result.group_elements.push_back(group.num_elements);
   for (RoleOptimizer* optimizer : method->role_optimizers()) {

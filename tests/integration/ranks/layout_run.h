@@ -6,8 +6,10 @@
 #include <vector>
 
 #include "support/recording_tracker.h"
+#include "zoetrope/catalog.h"
 #include "zoetrope/distributed/mesh.h"
 #include "zoetrope/tensor/named_tensors.h"
+#include "zoetrope/train/run_config.h"
 
 namespace zoetrope::test {
 
@@ -24,11 +26,14 @@ struct LayoutResult {
   std::map<int64_t, std::map<std::string, double>> logged;
   /// Whole weights of the trained roles, `student.<parameter>`.
   std::map<std::string, at::Tensor> weights;
-  // Of rank 0, for the steps alone.
-  int64_t shard_bytes = 0;  ///< sent to the ranks with the other shards
-  int64_t replica_bytes = 0;
+  /// Bytes that rank 0 sent for the steps alone, by the name of the mesh's group.
+  std::map<std::string, int64_t> sent_bytes;
   std::vector<int64_t> group_elements;  ///< of the student's parameter groups, the root's last
 };
+
+/// The config that train_on() trains, on as many ranks as the overrides say. Borrows `catalog`.
+RunConfig read_config(const LayoutRun& run, const Catalog& catalog,
+                      const std::string& output_dir = "");
 
 /// Trains on `sizes`, from and into the newest checkpoint of `output_dir` if it is not empty.
 LayoutResult train_on(const MeshSizes& sizes, const LayoutRun& run,

@@ -48,6 +48,21 @@ CausalConsistencyDistillationMethod::CausalConsistencyDistillationMethod(
   copy_shards(averaged_.parameters().shards(), average_.shards());
 }
 
+config::MethodWork CausalConsistencyDistillationMethod::work(const CausalConsistencyConfig& config,
+                                                             int64_t /*num_latent_frames*/) {
+  using Kind = config::NetworkPasses::Kind;
+  return {.passes = {{.role = "student",
+                      .purpose = "loss",
+                      .kind = Kind::kTeacherForced,
+                      .differentiable = true},
+                     {.role = "teacher",
+                      .purpose = "flow",
+                      .kind = Kind::kTeacherForced,
+                      .rows = config.guidance_scale == 1.0 ? 1 : 2},
+                     {.role = kAveragedRole, .purpose = "target", .kind = Kind::kTeacherForced}},
+          .averaged_roles = {kAveragedRole}};
+}
+
 void CausalConsistencyDistillationMethod::on_train_start() {
   if (config_.guidance_scale != 1.0) student().encode_negative_prompt();
 }

@@ -4,6 +4,7 @@
 // 2); FastVideo methods/consistency_model/causal_cd.py.
 #pragma once
 
+#include "zoetrope/config/network_passes.h"
 #include "zoetrope/config/schema.h"
 #include "zoetrope/methods/method.h"
 #include "zoetrope/models/causal_model.h"
@@ -24,6 +25,8 @@ class CausalConsistencyDistillationMethod : public TrainingMethod {
   /// Needs the causal roles student (trained), teacher and ema (frozen). Throws ConfigError
   /// otherwise.
   CausalConsistencyDistillationMethod(const CausalConsistencyConfig& config, MethodContext context);
+
+  static config::MethodWork work(const CausalConsistencyConfig& config, int64_t num_latent_frames);
 
   void on_train_start() override;
   /// Losses `total_loss` and `causal_cd_loss` (the same).

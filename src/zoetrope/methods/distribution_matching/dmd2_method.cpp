@@ -1,5 +1,7 @@
 #include "zoetrope/methods/distribution_matching/dmd2_method.h"
 
+#include <algorithm>
+
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
@@ -88,6 +90,39 @@ Dmd2Method::Dmd2Method(const Dmd2Config& config, MethodContext method_context)
 
 bool Dmd2Method::simulates() const {
   return config_.rollout_mode.starts_with("sim");
+}
+
+config::MethodWork Dmd2Method::work(const Dmd2Config& config, int64_t /*num_latent_frames*/) {
+  const bool simulates = config.rollout_mode.starts_with("sim");
+  // The step at which a rollout ends is uniform in [0, S).
+  const double mean_exit_step =
+      simulates ? (static_cast<double>(config.dmd_denoising_steps.size()) - 1) / 2 : 0.0;
+  const config::NetworkPasses undirected{
+      .role = "student", .purpose = "rollout", .num_passes = mean_exit_step};
+  const config::NetworkPasses last{
+      .role = "student", .purpose = "rollout's last pass", .differentiable = true};
+  const config::NetworkPasses for_critic{
+      .role = "student", .purpose = "rollout for the critic", .num_passes = mean_exit_step + 1};
+  return work_with(config, {undirected, last}, {for_critic});
+}
+
+config::MethodWork Dmd2Method::work_with(const Dmd2Config& config,
+                                         const std::vector<config::NetworkPasses>& student_rollout,
+                                         const std::vector<config::NetworkPasses>& critic_rollout) {
+  const int64_t interval = std::max<int64_t>(config.generator_update_interval, 1);
+  config::MethodWork work;
+  work.passes = student_rollout;
+  const std::optional<int64_t> num_frames = student_rollout.front().num_frames;
+  work.passes.push_back({.role = "critic", .purpose = "score", .num_frames = num_frames});
+  work.passes.push_back({.role = "teacher",
+                         .purpose = "score",
+                         .rows = config.real_score_guidance_scale == 1.0 ? 1 : 2,
+                         .num_frames = num_frames});
+  for (config::NetworkPasses& passes : work.passes) passes.every_steps = interval;
+  work.passes.insert(work.passes.end(), critic_rollout.begin(), critic_rollout.end());
+  work.passes.push_back(
+      {.role = "critic", .purpose = "loss", .differentiable = true, .num_frames = num_frames});
+  return work;
 }
 
 void Dmd2Method::on_train_start() {

@@ -6,6 +6,7 @@
 
 #include <optional>
 
+#include "zoetrope/config/network_passes.h"
 #include "zoetrope/methods/distribution_matching/unconditional_policy.h"
 #include "zoetrope/methods/method.h"
 
@@ -31,6 +32,8 @@ class Dmd2Method : public TrainingMethod {
   /// Needs the roles student and critic (trained) and teacher (frozen). Throws ConfigError
   /// otherwise.
   Dmd2Method(const Dmd2Config& config, MethodContext context);
+
+  static config::MethodWork work(const Dmd2Config& config, int64_t num_latent_frames);
 
   void on_train_start() override;
   /// Losses `total_loss`, `generator_loss` (0 unless the student is updated), `fake_score_loss`;
@@ -85,6 +88,11 @@ class Dmd2Method : public TrainingMethod {
   void add_critic_loss(const GeneratedClips& clips, StepOutput& output);
   /// Completes losses and metrics of a step that has both losses, or the critic's alone.
   void add_totals(const TrainingBatch& batch, bool student_updated, StepOutput& output);
+
+  /// The passes of both losses, given those of the student's rollouts.
+  static config::MethodWork work_with(const Dmd2Config& config,
+                                      const std::vector<config::NetworkPasses>& student_rollout,
+                                      const std::vector<config::NetworkPasses>& critic_rollout);
 
  private:
   /// Generated latents, noised at a drawn timestep.

@@ -52,6 +52,36 @@ SelfForcingMethod::SelfForcingMethod(const SelfForcingConfig& config, MethodCont
                                                         "method.dmd_denoising_steps"));
 }
 
+std::vector<config::NetworkPasses> SelfForcingMethod::rollout_passes(
+    const SelfForcingConfig& config, int64_t num_frames, int64_t num_stored, bool with_grad) {
+  const auto num_steps = static_cast<double>(config.dmd_denoising_steps.size());
+  const double mean_exit_step = config.last_step_only ? num_steps - 1 : (num_steps - 1) / 2;
+  const config::NetworkPasses denoising{.role = "student",
+                                        .purpose = "rollout",
+                                        .kind = config::NetworkPasses::Kind::kBlocks,
+                                        .num_passes = mean_exit_step + (with_grad ? 0 : 1),
+                                        .block_frames = config.chunk_size,
+                                        .num_frames = num_frames};
+  config::NetworkPasses storing = denoising;
+  storing.purpose = "storing of blocks";
+  storing.num_passes = static_cast<double>(num_stored) / static_cast<double>(num_frames);
+  if (!with_grad) return {denoising, storing};
+  config::NetworkPasses last = denoising;
+  last.purpose = "rollout's last passes";
+  last.num_passes = 1;
+  last.differentiable = true;
+  return {denoising, last, storing};
+}
+
+config::MethodWork SelfForcingMethod::work(const SelfForcingConfig& config,
+                                           int64_t num_latent_frames) {
+  const int64_t last_block = (num_latent_frames - 1) % config.chunk_size + 1;
+  const int64_t num_stored = num_latent_frames - last_block;
+  const bool with_grad = config.enable_gradient_in_rollout;
+  return work_with(config, rollout_passes(config, num_latent_frames, num_stored, with_grad),
+                   rollout_passes(config, num_latent_frames, num_stored, /*with_grad=*/false));
+}
+
 std::optional<FewStepRollout> SelfForcingMethod::few_step_rollout() {
   return FewStepRollout{.schedule = schedule_,
                         .timesteps = denoising_timesteps(),

@@ -24,6 +24,8 @@ class SelfForcingMethod : public Dmd2Method {
   /// Throws ConfigError as Dmd2Method does, and when the student is not causal, its blocks are of
   /// another size, or the rollout mode is not `simulate`.
   SelfForcingMethod(const SelfForcingConfig& config, MethodContext context);
+
+  static config::MethodWork work(const SelfForcingConfig& config, int64_t num_latent_frames);
   std::optional<FewStepRollout> few_step_rollout() override;
 
  protected:
@@ -32,6 +34,11 @@ class SelfForcingMethod : public Dmd2Method {
   at::Tensor rollout(const TrainingBatch& batch, const StepIndex& index, Rollout which,
                      bool with_grad) override;
   const FlowMatchSchedule& schedule() override { return schedule_; }
+
+  /// The passes of a rollout of `num_frames`, of which `num_stored` are stored for later blocks.
+  static std::vector<config::NetworkPasses> rollout_passes(const SelfForcingConfig& config,
+                                                           int64_t num_frames, int64_t num_stored,
+                                                           bool with_grad);
 
   /// Of the student's cache in rollouts.
   static constexpr const char* kCacheTag = "self_forcing";

@@ -45,6 +45,16 @@ StreamingLongTuningMethod::StreamingLongTuningMethod(const StreamingLongTuningCo
                                   config.streaming_require_full_blocks));
 }
 
+config::MethodWork StreamingLongTuningMethod::work(const StreamingLongTuningConfig& config,
+                                                   int64_t num_latent_frames) {
+  const DistillStage stage = config.stages(num_latent_frames).back();
+  if (!stage.streaming) return SelfForcingMethod::work(config.self_forcing(), stage.num_frames);
+  const int64_t window = std::min(stage.chunk_size, stage.num_frames);
+  // Both losses share one rollout, which has a graph where the student is updated.
+  return work_with(config.self_forcing(),
+                   rollout_passes(config, window, window, config.enable_gradient_in_rollout), {});
+}
+
 void StreamingLongTuningMethod::on_train_start() {
   SelfForcingMethod::on_train_start();
   const bool streams = std::any_of(stages_.begin(), stages_.end(),

@@ -20,6 +20,10 @@ class StreamingLongTuningMethod : public SelfForcingMethod {
   /// Throws ConfigError as SelfForcingMethod does, and when stages do not fit.
   StreamingLongTuningMethod(const StreamingLongTuningConfig& config, MethodContext context);
 
+  /// Of the last stage; of windows the first one of a clip, in which all frames are new.
+  static config::MethodWork work(const StreamingLongTuningConfig& config,
+                                 int64_t num_latent_frames);
+
   /// Reads the VAE where windows are anchored by it.
   void on_train_start() override;
   /// Losses and tensors as Dmd2Method. Metrics `distill_stage_index` and, of whole clips,

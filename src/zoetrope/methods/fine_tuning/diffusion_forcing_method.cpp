@@ -66,6 +66,18 @@ at::Tensor DiffusionForcingSftMethod::predict(const TrainingBatch& batch,
   return student().predict_noise(noisy_BTCHW, timestep_BT, batch.conditional);
 }
 
+config::MethodWork DiffusionForcingSftMethod::work(const DiffusionForcingConfig& /*config*/,
+                                                   int64_t /*num_latent_frames*/) {
+  return {.passes = {{.role = "student", .purpose = "loss", .differentiable = true}}};
+}
+
+config::MethodWork TeacherForcingSftMethod::work(const DiffusionForcingConfig& config,
+                                                 int64_t num_latent_frames) {
+  config::MethodWork work = DiffusionForcingSftMethod::work(config, num_latent_frames);
+  work.passes.front().kind = config::NetworkPasses::Kind::kTeacherForced;
+  return work;
+}
+
 StepOutput DiffusionForcingSftMethod::single_train_step(const Batch& raw,
                                                         const StepIndex& /*index*/) {
   const TrainingBatch batch = student().prepare_batch(raw, LatentsSource::kData);

@@ -4,6 +4,7 @@
 // 2407.01392); FastVideo fine_tuning/dfsft.py, fine_tuning/tfsft.py.
 #pragma once
 
+#include "zoetrope/config/network_passes.h"
 #include "zoetrope/config/schema.h"
 #include "zoetrope/methods/method.h"
 #include "zoetrope/models/causal_model.h"
@@ -22,6 +23,8 @@ class DiffusionForcingSftMethod : public TrainingMethod {
   /// Throws ConfigError when the student is frozen, the learning rate is not positive, or a causal
   /// student has blocks of another size.
   DiffusionForcingSftMethod(const DiffusionForcingConfig& config, MethodContext context);
+
+  static config::MethodWork work(const DiffusionForcingConfig& config, int64_t num_latent_frames);
 
   /// Losses `total_loss` and `dfsft_loss` (the same): the mean over frames of the weighted squared
   /// error.
@@ -47,6 +50,8 @@ class TeacherForcingSftMethod : public DiffusionForcingSftMethod {
  public:
   /// Throws ConfigError as its base does, and when the student is not causal.
   TeacherForcingSftMethod(const DiffusionForcingConfig& config, MethodContext context);
+
+  static config::MethodWork work(const DiffusionForcingConfig& config, int64_t num_latent_frames);
 
  protected:
   at::Tensor predict(const TrainingBatch& batch, const at::Tensor& noisy_BTCHW,

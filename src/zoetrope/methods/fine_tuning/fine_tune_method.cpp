@@ -14,6 +14,11 @@ FineTuneMethod::FineTuneMethod(const FineTuneConfig& /*config*/, MethodContext m
   require_positive_learning_rate(context().optimizer, "FineTuneMethod");
 }
 
+config::MethodWork FineTuneMethod::work(const FineTuneConfig& /*config*/,
+                                        int64_t /*num_latent_frames*/) {
+  return {.passes = {{.role = "student", .purpose = "loss", .differentiable = true}}};
+}
+
 StepOutput FineTuneMethod::single_train_step(const Batch& raw, const StepIndex& /*index*/) {
   const TrainingBatch batch = student().prepare_batch(raw, LatentsSource::kData);
   const at::Tensor velocity =

@@ -3,6 +3,7 @@
 // fine_tuning/finetune.py.
 #pragma once
 
+#include "zoetrope/config/network_passes.h"
 #include "zoetrope/config/schema.h"
 #include "zoetrope/methods/method.h"
 
@@ -17,6 +18,8 @@ class FineTuneMethod : public TrainingMethod {
  public:
   /// Throws ConfigError when the student is frozen or the learning rate is not positive.
   FineTuneMethod(const FineTuneConfig& config, MethodContext context);
+
+  static config::MethodWork work(const FineTuneConfig& config, int64_t num_latent_frames);
 
   StepOutput single_train_step(const Batch& raw, const StepIndex& index) override;
   std::vector<RoleOptimizer*> optimizers(int64_t step) override;

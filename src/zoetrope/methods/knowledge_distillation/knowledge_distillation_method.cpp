@@ -247,6 +247,11 @@ KnowledgeDistillationMethod::Target KnowledgeDistillationMethod::target_at(
   return {on_device(noisy), on_device(clean)};
 }
 
+config::MethodWork KnowledgeDistillationMethod::work(const KnowledgeDistillationConfig& /*config*/,
+                                                     int64_t /*num_latent_frames*/) {
+  return {.passes = {{.role = "student", .purpose = "loss", .differentiable = true}}};
+}
+
 StepOutput KnowledgeDistillationMethod::single_train_step(const Batch& raw,
                                                           const StepIndex& /*index*/) {
   const std::vector<Trajectory> trajectories = read_trajectories(raw);

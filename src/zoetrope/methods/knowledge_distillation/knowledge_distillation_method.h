@@ -6,6 +6,7 @@
 
 #include <optional>
 
+#include "zoetrope/config/network_passes.h"
 #include "zoetrope/config/schema.h"
 #include "zoetrope/data/trajectory_cache.h"
 #include "zoetrope/methods/method.h"
@@ -26,6 +27,10 @@ class KnowledgeDistillationMethod : public TrainingMethod {
   /// Needs the role student (trained); teacher (frozen) may be left out when the cache is complete.
   /// Throws ConfigError otherwise, and when a step of the student is none of the teacher's.
   KnowledgeDistillationMethod(const KnowledgeDistillationConfig& config, MethodContext context);
+
+  /// Without the trajectories, which are made before the first step.
+  static config::MethodWork work(const KnowledgeDistillationConfig& config,
+                                 int64_t num_latent_frames);
 
   /// Makes what is missing of the cache, then frees the teacher. Throws DataError when the cache is
   /// of another teacher, of other settings or of other data, ConfigError when it is incomplete and

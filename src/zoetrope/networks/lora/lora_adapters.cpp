@@ -40,6 +40,16 @@ ParameterStore::Options trainable(ParameterStore::Options options) {
   return options;
 }
 
+std::vector<ParameterGroupSpec> group_specs(const ParameterStore& parameters) {
+  std::vector<ParameterGroupSpec> specs;
+  for (const ParameterGroup& group : parameters.groups()) {
+    specs.push_back({group.name, {}});
+    for (const Parameter& parameter : group.parameters)
+      specs.back().parameters.push_back({parameter.name, parameter.value.sizes().vec()});
+  }
+  return specs;
+}
+
 }  // namespace
 
 bool is_lora_target(const std::string& name, const std::vector<std::string>& target_modules) {
@@ -50,15 +60,15 @@ bool is_lora_target(const std::string& name, const std::vector<std::string>& tar
   });
 }
 
-std::vector<ParameterGroupSpec> lora_parameter_specs(const ParameterStore& base,
+std::vector<ParameterGroupSpec> lora_parameter_specs(const std::vector<ParameterGroupSpec>& base,
                                                      const LoraOptions& options) {
   if (options.rank <= 0) fail<ConfigError>("lora.rank: must be above 0, but got {}", options.rank);
   std::vector<ParameterGroupSpec> groups;
-  for (const ParameterGroup& base_group : base.groups()) {
+  for (const ParameterGroupSpec& base_group : base) {
     ParameterGroupSpec group{base_group.name, {}};
-    for (const Parameter& parameter : base_group.parameters) {
-      const auto shape = parameter.value.sizes().vec();
-      const auto layer = linear_layer({parameter.name, shape});
+    for (const TensorSpec& parameter : base_group.parameters) {
+      const auto& shape = parameter.shape;
+      const auto layer = linear_layer(parameter);
       if (!layer || !is_lora_target(*layer, options.target_modules)) continue;
       group.parameters.push_back({*layer + kLoraSuffixA, {options.rank, shape[1]}});
       group.parameters.push_back({*layer + kLoraSuffixB, {shape[0], options.rank}});
@@ -74,6 +84,11 @@ std::vector<ParameterGroupSpec> lora_parameter_specs(const ParameterStore& base,
         options.target_modules);
   }
   return groups;
+}
+
+std::vector<ParameterGroupSpec> lora_parameter_specs(const ParameterStore& base,
+                                                     const LoraOptions& options) {
+  return lora_parameter_specs(group_specs(base), options);
 }
 
 LoraAdapters::LoraAdapters(const ParameterStore& base, LoraOptions options)

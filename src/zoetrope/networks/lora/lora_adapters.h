@@ -39,6 +39,8 @@ bool is_lora_target(const std::string& name, const std::vector<std::string>& tar
 
 /// `<name>.lora_A.weight` and `<name>.lora_B.weight` of every targeted linear layer of `base`, in
 /// the groups of `base`. Throws ConfigError when no layer is targeted or the rank is not positive.
+std::vector<ParameterGroupSpec> lora_parameter_specs(const std::vector<ParameterGroupSpec>& base,
+                                                     const LoraOptions& options);
 std::vector<ParameterGroupSpec> lora_parameter_specs(const ParameterStore& base,
                                                      const LoraOptions& options);
 

@@ -1,0 +1,187 @@
+#include "zoetrope/plan_command.h"
+
+#include <cstdio>
+#include <memory>
+#include <optional>
+
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "zoetrope/base/error.h"
+#include "zoetrope/base/model_path.h"
+#include "zoetrope/train/rank_trial.h"
+#include "zoetrope/train/run_plan.h"
+
+namespace zoetrope {
+namespace {
+
+constexpr const char* kExamples = R"(Examples:
+  zoetrope plan examples/wan2.1/14b/sft.yaml
+  zoetrope plan examples/wan2.1/14b/self_forcing.yaml --num-gpus 512 --gpu h200-141g
+  zoetrope plan run.yaml --training.distributed.sp_size 4 --json
+  zoetrope plan run.yaml --models.student.init_from models/tiny --training.distributed.device cpu --run-rank 17
+
+Needs no weights, GPUs or ranks: only the config and its networks' transformer/config.json (or a published name). Keys of
+the config can be overridden as for `train`. docs/scaling.md explains the numbers.)";
+
+struct Options {
+  std::string file;
+  int64_t num_gpus = 0;
+  std::string gpu;
+  int64_t gpus_per_machine = 0;
+  TimeAssumptions time;
+  std::optional<int64_t> run_rank;
+  int64_t num_steps = 2;
+  bool json = false;
+};
+
+/// The overrides that give the config another number of ranks: more or fewer copies of the
+/// parameters, in as many shards as before where that divides.
+std::vector<std::string> layout_overrides(const Options& options, const DistributedConfig& config) {
+  const int64_t shards = *config.hsdp_shard_dim;
+  const bool one_copy = config.hsdp_replicate_dim == 1;
+  if (options.num_gpus % shards != 0 && !one_copy) {
+    fail<ConfigError>(
+        "--num-gpus: must be a multiple of training.distributed.hsdp_shard_dim, which is {}, but "
+        "got {}",
+        shards, options.num_gpus);
+  }
+  const int64_t new_shards = options.num_gpus % shards == 0 ? shards : options.num_gpus;
+  return {
+      fmt::format("--training.distributed.num_gpus={}", options.num_gpus),
+      fmt::format("--training.distributed.hsdp_shard_dim={}", new_shards),
+      fmt::format("--training.distributed.hsdp_replicate_dim={}", options.num_gpus / new_shards)};
+}
+
+std::vector<Stage> read_config(const Options& options, std::vector<std::string> overrides,
+                               const TargetTables& tables) {
+  const config::Node document = config::parse_yaml_file(expand_user(options.file));
+  const auto read = [&] {
+    config::Issues issues;
+    auto stages = read_stages(document, config::parse_overrides(overrides), tables, issues);
+    issues.throw_if_any();
+    return stages;
+  };
+  std::vector<Stage> stages = read();
+  if (options.num_gpus == 0) return stages;
+  for (std::string& override :
+       layout_overrides(options, stages.front().config.training.distributed))
+    overrides.push_back(std::move(override));
+  return read();
+}
+
+PlanTarget target_of(const Options& options, const DistributedConfig& config) {
+  constexpr const char* kDefaultGpu = "h100-80g";
+  PlanTarget target = options.gpu.empty() && config.device == "cpu"
+                          ? machine_target(config.num_gpus)
+                          : gpu_target(find_gpu(options.gpu.empty() ? kDefaultGpu : options.gpu));
+  if (options.gpus_per_machine > 0) target.ranks_per_machine = options.gpus_per_machine;
+  target.time = options.time;
+  return target;
+}
+
+/// What the rank sends in each group, as counted and as planned.
+nlohmann::ordered_json trial_json(const RankTrial& trial, const RunPlan& plan, int64_t num_steps) {
+  nlohmann::ordered_json json;
+  json["peak_bytes"] = trial.peak_bytes;
+  RunDescription run = plan.run;
+  run.gathers_through_copy = false;  // nothing is really gathered
+  const MemoryPlan memory = plan_memory(run);
+  json["planned_peak_bytes"] = memory.bytes_of(memory.peak_of_step());
+  for (const auto& [group, bytes] : trial.sent_bytes) {
+    double planned = 0;
+    for (const LinkTraffic& traffic : plan.step.traffic)
+      planned += traffic.group == group ? traffic.bytes : 0;
+    json["sent"][group] = {{"bytes_per_step", bytes / static_cast<double>(num_steps)},
+                           {"planned_bytes_per_step", planned}};
+  }
+  return json;
+}
+
+void print_trial(const nlohmann::ordered_json& trial, int64_t rank, int64_t num_steps) {
+  constexpr double kGib = 1024.0 * 1024.0 * 1024.0;
+  const auto print_row = [&](const std::string& name, const nlohmann::ordered_json& counted,
+                             const nlohmann::ordered_json& planned) {
+    fmt::print("  {:<28}{:>12.4f}{:>12.4f}\n", name, counted.get<double>() / kGib,
+               planned.get<double>() / kGib);
+  };
+  fmt::print("\nRank {} run alone for {} steps\n  {:<28}{:>12}{:>12}\n", rank, num_steps, "GiB",
+             "counted", "planned");
+  print_row("memory at the peak", trial["peak_bytes"], trial["planned_peak_bytes"]);
+  if (!trial.contains("sent")) return;
+  for (const auto& [group, sent] : trial["sent"].items()) {
+    print_row(fmt::format("sent in a step, {}", group), sent["bytes_per_step"],
+              sent["planned_bytes_per_step"]);
+  }
+}
+
+void plan(const Options& options, const Catalog& catalog,
+          const std::vector<std::string>& overrides) {
+  const TargetTables tables = catalog.tables();
+  const std::vector<Stage> stages = read_config(options, overrides, tables);
+  auto list = nlohmann::ordered_json::array();
+  for (size_t i = 0; i < stages.size(); ++i) {
+    RunDescription run = describe_run(stages, i, tables);
+    if (!options.gpu.empty()) run = on_gpus(std::move(run));
+    const RunPlan made =
+        plan_run(std::move(run), target_of(options, stages[i].config.training.distributed));
+    nlohmann::ordered_json trial;
+    if (options.run_rank) {
+      trial = trial_json(
+          try_rank(stages[i].config, catalog.registries, *options.run_rank, options.num_steps),
+          made, options.num_steps);
+    }
+    if (options.json) {
+      list.push_back(to_json(made));
+      if (!stages[i].name.empty()) list.back()["stage"] = stages[i].name;
+      if (options.run_rank) list.back()["run_rank"] = trial;
+      continue;
+    }
+    if (!stages[i].name.empty()) fmt::print("{}stage {}\n", i == 0 ? "" : "\n", stages[i].name);
+    fmt::print("{}", format_plan(made));
+    if (options.run_rank) print_trial(trial, *options.run_rank, options.num_steps);
+  }
+  if (options.json) fmt::print("{}\n", (list.size() == 1 ? list.front() : list).dump(2));
+  std::fflush(stdout);
+}
+
+}  // namespace
+
+void add_plan_command(CLI::App& app, const Catalog& catalog, std::vector<std::string> overrides) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "plan", "Say what a run needs before it is started: memory, time, traffic");
+  command->footer(kExamples);
+  command->add_option("--config,FILE", options->file, "The config")->required();
+  command->add_option("--num-gpus", options->num_gpus, "Ranks in place of the config's number")
+      ->check(CLI::PositiveNumber);
+  std::string names;
+  for (const Gpu& gpu : known_gpus()) names += (names.empty() ? "" : ", ") + gpu.name;
+  command->add_option(
+      "--gpu", options->gpu,
+      "One of " + names +
+          " (default: h100-80g, or with training.distributed.device: cpu this machine)");
+  command->add_option("--gpus-per-machine", options->gpus_per_machine, "Ranks of a machine")
+      ->check(CLI::PositiveNumber);
+  command
+      ->add_option("--utilization", options->time.utilization,
+                   "Share of the GPU's peak that computation is assumed to reach")
+      ->check(CLI::Range(0.01, 1.0))
+      ->capture_default_str();
+  command
+      ->add_option("--run-rank", options->run_rank,
+                   "Run this rank alone for --steps steps, without the others, and compare what it "
+                   "needs and sends; reads weights, so name small models")
+      ->check(CLI::NonNegativeNumber);
+  command->add_option("--steps", options->num_steps, "Steps of --run-rank")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_flag("--json", options->json, "Print JSON");
+  command->callback([options, &catalog, overrides = std::move(overrides)] {
+    plan(*options, catalog, overrides);
+  });
+}
+
+}  // namespace zoetrope
