@@ -16,14 +16,13 @@ import sys
 import tempfile
 import time
 
+WAN_1_3B_SLICE = dict(num_attention_heads=12, attention_head_dim=128, ffn_dim=8960, num_layers=4, text_dim=4096, freq_dim=256)
 CASES = {
     "tiny": dict(
         config=dict(num_attention_heads=4, attention_head_dim=24, ffn_dim=256, num_layers=4, text_dim=64, freq_dim=64),
         latents=(1, 16, 5, 16, 16), dtypes=("fp32",)),
-    "wan-1.3b-slice": dict(
-        config=dict(num_attention_heads=12, attention_head_dim=128, ffn_dim=8960, num_layers=4, text_dim=4096,
-                    freq_dim=256),
-        latents=(1, 16, 5, 24, 26), dtypes=("fp32", "bf16")),
+    "wan-1.3b-slice": dict(config=WAN_1_3B_SLICE, latents=(1, 16, 5, 24, 26), dtypes=("fp32", "bf16")),
+    "wan-1.3b-slice-81-frames": dict(config=WAN_1_3B_SLICE, latents=(1, 16, 21, 24, 26), dtypes=("fp32",)),
 }
 TEXT_TOKENS = 512
 LOSS_TOLERANCE = {"fp32": 1e-4, "bf16": 2e-2}

@@ -76,6 +76,16 @@ TEST_F(LauncherTest, OneFailureStopsAllWithItsLog) {
                                (folder_ / "logs/0/rank_1.log").string()));
 }
 
+TEST_F(LauncherTest, TheOtherRanksMayEndOrderly) {
+  test::error_of([&] {
+    launch(
+        options("trap 'echo left; exit 0' TERM; echo up; "
+                "if [ $RANK = 1 ]; then sleep 0.5; exit 3; fi; sleep 60 & wait",
+                2));
+  });
+  EXPECT_EQ(log(0, 0), "up\nleft\n");
+}
+
 TEST_F(LauncherTest, RanksThatIgnoreTheEndAreKilled) {
   const auto start = Clock::now();
   const std::string error = test::error_of([&] {
