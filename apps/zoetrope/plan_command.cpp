@@ -42,17 +42,17 @@ struct Options {
 std::vector<std::string> layout_overrides(const Options& options, const DistributedConfig& config) {
   const int64_t shards = *config.hsdp_shard_dim;
   const bool one_copy = config.hsdp_replicate_dim == 1;
-  if (options.num_gpus % shards != 0 && !one_copy) {
+  const int64_t places = options.num_gpus / config.tp_size;
+  if (options.num_gpus % config.tp_size != 0 || (places % shards != 0 && !one_copy)) {
     fail<ConfigError>(
-        "--num-gpus: must be a multiple of training.distributed.hsdp_shard_dim, which is {}, but "
-        "got {}",
-        shards, options.num_gpus);
+        "--num-gpus: must be a multiple of training.distributed.{}, which is {}, but got {}",
+        one_copy ? "tp_size" : "hsdp_shard_dim * tp_size",
+        one_copy ? config.tp_size : shards * config.tp_size, options.num_gpus);
   }
-  const int64_t new_shards = options.num_gpus % shards == 0 ? shards : options.num_gpus;
-  return {
-      fmt::format("--training.distributed.num_gpus={}", options.num_gpus),
-      fmt::format("--training.distributed.hsdp_shard_dim={}", new_shards),
-      fmt::format("--training.distributed.hsdp_replicate_dim={}", options.num_gpus / new_shards)};
+  const int64_t new_shards = places % shards == 0 ? shards : places;
+  return {fmt::format("--training.distributed.num_gpus={}", options.num_gpus),
+          fmt::format("--training.distributed.hsdp_shard_dim={}", new_shards),
+          fmt::format("--training.distributed.hsdp_replicate_dim={}", places / new_shards)};
 }
 
 std::vector<Stage> read_config(const Options& options, std::vector<std::string> overrides,

@@ -68,16 +68,13 @@ class Planner {
       if (passes.kind != config::NetworkPasses::Kind::kBlocks || !cached.insert(passes.role).second)
         continue;
       const RoleDescription& role = run_.role(passes.role);
-      const int64_t tokens = role.cache_frames * run_.tokens_per_frame(role) / run_.mesh.sequence;
+      // Tokens of the frames, and those of the text for as long as it stays.
+      const int64_t tokens =
+          role.cache_frames * run_.tokens_per_frame(role) / run_.mesh.sequence + run_.text_tokens;
+      const auto elements = static_cast<double>(run_.batch_size * tokens * role.network.width() *
+                                                role.network.num_layers);
       always("key-value cache", role.name,
-             2 * c_ *
-                 static_cast<double>(run_.batch_size * tokens * role.network.width() *
-                                     role.network.num_layers));
-      // Keys and values of the text, for as long as it stays.
-      always("key-value cache", role.name,
-             2 * c_ *
-                 static_cast<double>(run_.batch_size * run_.text_tokens * role.network.width() *
-                                     role.network.num_layers));
+             2 * c_ * elements / static_cast<double>(run_.mesh.tensor));
     }
   }
 
