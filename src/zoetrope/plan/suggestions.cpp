@@ -69,8 +69,10 @@ bool split_sequence(Changed& changed) {
   return can_be_split(changed.run);
 }
 
-/// The same ranks: of two copies of the parameters, or else of two shards, it makes one.
+/// The same ranks: of two copies of the parameters, or else of two shards, it makes one. Not for
+/// CPUs, whose fused blocks cannot be split.
 bool split_layers(Changed& changed) {
+  if (changed.run.block_kind == BlockKind::kFused) return false;
   MeshSizes& mesh = changed.run.mesh;
   int64_t& halved = mesh.replicate % 2 == 0 ? mesh.replicate : mesh.shard;
   if (halved % 2 != 0) return false;
@@ -125,7 +127,7 @@ std::vector<Suggestion> suggest_changes(const RunDescription& run, const PlanTar
   if (fits(run)) return {};
   const auto make = [](const Change& change, Changed& changed) {
     Changed next = changed;
-    if (!change(next)) return false;
+    if (!change(next) || peak_bytes(next.run) >= peak_bytes(changed.run)) return false;
     changed = std::move(next);
     return true;
   };
