@@ -39,7 +39,8 @@ struct Options {
 
 /// The overrides that give the config another number of ranks: more or fewer copies of the
 /// parameters, in as many shards as before where that divides.
-std::vector<std::string> layout_overrides(const Options& options, const DistributedConfig& config) {
+std::vector<std::string> layout_overrides(const Options& options, DistributedConfig config) {
+  config.resolve();
   const int64_t shards = *config.hsdp_shard_dim;
   const bool one_copy = config.hsdp_replicate_dim == 1;
   const int64_t places = options.num_gpus / config.tp_size;
@@ -58,18 +59,21 @@ std::vector<std::string> layout_overrides(const Options& options, const Distribu
 std::vector<Stage> read_config(const Options& options, std::vector<std::string> overrides,
                                const TargetTables& tables) {
   const config::Node document = config::parse_yaml_file(expand_user(options.file));
-  const auto read = [&] {
-    config::Issues issues;
-    auto stages = read_stages(document, config::parse_overrides(overrides), tables, issues);
-    issues.throw_if_any();
-    return stages;
+  const auto read = [&](config::Issues& issues) {
+    return read_stages(document, config::parse_overrides(overrides), tables, issues);
   };
-  std::vector<Stage> stages = read();
-  if (options.num_gpus == 0) return stages;
-  for (std::string& override :
-       layout_overrides(options, stages.front().config.training.distributed))
-    overrides.push_back(std::move(override));
-  return read();
+  config::Issues issues;
+  std::vector<Stage> stages = read(issues);
+  if (options.num_gpus > 0 && !stages.empty()) {
+    // Of the faults so far some may be those of another number of ranks.
+    issues = {};
+    for (std::string& override :
+         layout_overrides(options, stages.front().config.training.distributed))
+      overrides.push_back(std::move(override));
+    stages = read(issues);
+  }
+  issues.throw_if_any();
+  return stages;
 }
 
 PlanTarget target_of(const Options& options, const DistributedConfig& config) {

@@ -53,7 +53,7 @@ TEST(PlanCommand, every_example_has_a_plan) {
     // Some start from what another run leaves, which is not there.
     std::vector<std::string> arguments = {entry.path().string()};
     const std::string faults = run_zoetrope({"plan", entry.path().string()}).messages;
-    for (const std::string& role : {"student", "teacher", "critic", "ema"}) {
+    for (const std::string role : {"student", "teacher", "critic", "ema"}) {
       if (faults.find("models." + role + ".init_from: ") == std::string::npos) continue;
       arguments.push_back("--models." + role + ".init_from=Wan-AI/Wan2.1-T2V-14B-Diffusers");
     }
@@ -72,6 +72,10 @@ TEST(PlanCommand, another_number_of_gpus_and_overrides_change_the_layout) {
   const nlohmann::json shared = plan_json(
       {kExamples + "14b/sft.yaml", "--num-gpus", "512", "--training.distributed.sp_size", "4"});
   EXPECT_EQ(shared["samples_per_step"], 128);
+  const nlohmann::json split = plan_json(
+      {kExamples + "14b/sft.yaml", "--num-gpus", "512", "--training.distributed.tp_size", "2"});
+  EXPECT_EQ(split["num_ranks"], 512);
+  EXPECT_EQ(split["samples_per_step"], 256);
 }
 
 TEST(PlanCommand, suggests_what_would_fit) {
@@ -115,6 +119,9 @@ TEST(PlanCommand, layouts_that_do_not_divide_are_refused) {
   EXPECT_THAT(fault(1, 1, 3), HasSubstr("must divide the network's 40 heads, but is 1 x 3"));
   EXPECT_THAT(fault(1, 8, 4), HasSubstr("must divide the network's 40 heads, but is 8 x 4"));
   EXPECT_THAT(fault(1, 1, 20), HasSubstr("tp_size must divide the feed-forward's"));
+  EXPECT_THAT(fault_of({kExamples + "14b/sft.yaml", "--training.distributed.tp_size=2",
+                        "--num-gpus", "24"}),
+              HasSubstr("hsdp_shard_dim * tp_size, which is 16, but got 24"));
   EXPECT_THAT(fault_of({kExamples + "14b/sft.yaml", "--training.distributed.tp_size=2"}),
               HasSubstr("hsdp_replicate_dim * hsdp_shard_dim * tp_size must be num_gpus"));
 }
