@@ -89,36 +89,43 @@ class Side:
             rank.wait()
 
 
+COMPARISONS = (("sharded", "FSDP2"), ("sharded", "one rank"), ("sequence", "one rank"))
+
+
 def compare(name, dtype, folder, arguments):
+    """Each two sides alone in memory, step by step in turn."""
     worker = [sys.executable, os.path.abspath(__file__), "--worker", folder, dtype]
-    sides = {
-        "one rank": Side([arguments.binary, folder, dtype, "2"], 1),
-        "sharded": Side([arguments.binary, folder, dtype, "1", "2", "1"], 2),
-        "sequence": Side([arguments.binary, folder, dtype, "1", "2", "2"], 2),
-        "FSDP2": Side(worker, 2),
+    commands = {
+        "one rank": ([arguments.binary, folder, dtype, "2"], 1),
+        "sharded": ([arguments.binary, folder, dtype, "1", "2", "1"], 2),
+        "sequence": ([arguments.binary, folder, dtype, "1", "2", "2"], 2),
+        "FSDP2": (worker, 2),
     }
-    try:
-        for _ in range(arguments.warmup + arguments.pairs):
-            for side in sides.values():
-                side.step()
-    finally:
-        for side in sides.values():
-            side.close()
-    expected = sides["one rank"].losses
-    for label, side in sides.items():
-        worst = max(abs(a - b) / abs(b) for a, b in zip(side.losses, expected))
-        if not worst <= train_step.LOSS_TOLERANCE[dtype]:
-            raise SystemExit(f"{name} {dtype}: losses of {label} must be those of one rank, but differ by {worst:.2g}")
-        seconds = statistics.median(side.seconds[arguments.warmup:])
-        print(f"{name:15} {dtype}  {label:9} step {seconds:.4f} s  peak memory of a rank {side.peak_kib / 2**20:.2f} GiB"
-              f"  losses within {worst:.1e}", flush=True)
-    for label, other in (("sharded", "FSDP2"), ("sharded", "one rank"), ("sequence", "one rank")):
-        ours, theirs = sides[label], sides[other]
-        # Two samples in a sharded step, one in the others.
-        work = 2 if (label, other) == ("sharded", "one rank") else 1
-        ratios = [work * b / a for a, b in zip(ours.seconds[arguments.warmup:], theirs.seconds[arguments.warmup:])]
-        print(f"{name:15} {dtype}  {other} / {label}: time per sample {statistics.median(ratios):.2f}x, "
-              f"peak memory of a rank {theirs.peak_kib / ours.peak_kib:.2f}x", flush=True)
+    for labels in COMPARISONS:
+        sides = [Side(*commands[label]) for label in labels]
+        try:
+            for _ in range(arguments.warmup + arguments.pairs):
+                for side in sides:
+                    side.step()
+        finally:
+            for side in sides:
+                side.close()
+        report(f"{name:15} {dtype}", labels, sides, dtype, arguments.warmup)
+
+
+def report(case, labels, sides, dtype, warmup):
+    ours, theirs = sides
+    worst = max(abs(a - b) / abs(b) for a, b in zip(ours.losses, theirs.losses))
+    if not worst <= train_step.LOSS_TOLERANCE[dtype]:
+        raise SystemExit(f"{case}: losses of {' and '.join(labels)} must be the same, but differ by {worst:.2g}")
+    for label, side in zip(labels, sides):
+        seconds = statistics.median(side.seconds[warmup:])
+        print(f"{case}  {label:9} step {seconds:.4f} s  peak memory of a rank {side.peak_kib / 2**20:.2f} GiB", flush=True)
+    # Two samples in a step of two sharded ranks, one in a step of the one rank.
+    work = 2 if labels == ("sharded", "one rank") else 1
+    ratios = [work * b / a for a, b in zip(ours.seconds[warmup:], theirs.seconds[warmup:])]
+    print(f"{case}  {labels[1]} / {labels[0]}: time per sample {statistics.median(ratios):.2f}x, "
+          f"peak memory of a rank {theirs.peak_kib / ours.peak_kib:.2f}x, losses within {worst:.1e}", flush=True)
 
 
 def main():

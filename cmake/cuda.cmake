@@ -6,6 +6,7 @@ find_package(CUDAToolkit REQUIRED)
 file(GLOB cuda_libraries "${torch_lib}/libtorch_cuda.so" "${torch_lib}/libc10_cuda.so")
 target_link_libraries(zoetrope::torch INTERFACE ${cuda_libraries})
 target_include_directories(zoetrope::torch SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS})
+target_compile_definitions(zoetrope::torch INTERFACE USE_C10D_NCCL)
 # NCCL's header, for the collectives of torch/csrc/distributed.
 file(GLOB nccl_include "${ZOETROPE_DEPS}/nvidia/nccl/include")
 target_include_directories(zoetrope::torch SYSTEM INTERFACE ${nccl_include})

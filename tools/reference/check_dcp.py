@@ -1,10 +1,11 @@
 """Check that PyTorch reads a DCP folder (`dcp/` of a checkpoint), and that it holds the same as another one.
 
-    python check_dcp.py FOLDER [--same-as OTHER]
+    python check_dcp.py FOLDER [--same-as OTHER] [--same-tensors-as OTHER]
 
 Everything in FOLDER is loaded with torch.distributed.checkpoint.load and converted with dcp_to_torch_save, which must
 agree bit for bit; Python's zipfile checks the CRCs, and torch.load(weights_only=True) must read each tensor. With --same-as,
-keys, paths, types, shapes and contents must be those of OTHER, as PyTorch reads it, too.
+keys, paths, types, shapes and contents must be those of OTHER, as PyTorch reads it, too; with --same-tensors-as those of the
+tensors alone (a run on more ranks has more random states).
 
 To check what our writer makes:  ZOETROPE_DCP_OUT=/tmp/ours unit_checkpoint_test --gtest_filter='*CopyHoldsTheSame*'
 and then                         python check_dcp.py /tmp/ours/two_ranks --same-as tests/golden/checkpoints/two_ranks
@@ -52,6 +53,10 @@ def check_same(what, left, right):
         sys.exit(f"FAILED: {what}: {len(different)} entries differ, such as {sorted(different)[:5]}")
 
 
+def tensors_of(state):
+    return {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
+
+
 def check_items(folder, metadata):
     for index, place in metadata.storage_data.items():
         with open(folder / place.relative_path, "rb") as file:
@@ -73,6 +78,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--same-as", type=pathlib.Path)
+    parser.add_argument("--same-tensors-as", type=pathlib.Path)
     args = parser.parse_args()
     state, metadata = load(args.folder)
     check_items(args.folder, metadata)
@@ -85,9 +91,12 @@ def main():
         other, other_metadata = load(args.same_as)
         check_same("contents", state, other)
         check_same("paths", metadata.planner_data, other_metadata.planner_data)
-    num_tensors = sum(isinstance(value, torch.Tensor) for value in state.values())
-    print(f"OK: {args.folder}: {num_tensors} tensors and {len(state) - num_tensors} values"
-          + (f", the same as {args.same_as}" if args.same_as else ""))
+    tensors = tensors_of(state)
+    if args.same_tensors_as:
+        check_same("tensors", tensors, tensors_of(load(args.same_tensors_as)[0]))
+    others = " and ".join(str(other) for other in (args.same_as, args.same_tensors_as) if other)
+    print(f"OK: {args.folder}: {len(tensors)} tensors and {len(state) - len(tensors)} values"
+          + (f", the same as {others}" if others else ""))
 
 
 if __name__ == "__main__":

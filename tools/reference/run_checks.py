@@ -4,9 +4,9 @@
     python3 tools/reference/run_checks.py --zoetrope build/release/bin/zoetrope --venv VENV
 
 VENV is made and filled with requirements.txt and tools/wandb.lock when it does not exist (about 6 GB). A tiny Wan is
-trained, stopped, resumed and exported in a temporary folder; then PyTorch reads its checkpoints, diffusers its exports
-and adapters, TensorBoard and wandb its logs. Another one is distilled, and PyTorch reads the teacher's trajectories. The
-last line is `N passed, N failed`.
+trained, stopped, resumed and exported in a temporary folder, and on four ranks; then PyTorch reads its checkpoints, diffusers
+its exports and adapters, TensorBoard and wandb its logs. Another one is distilled, and PyTorch reads the teacher's
+trajectories. The last line is `N passed, N failed`.
 """
 
 import argparse
@@ -19,6 +19,9 @@ import tempfile
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 REFERENCE = ROOT / "tests/golden/reference"
+HYBRID = ["--training.distributed.num_gpus=4", "--training.distributed.hsdp_replicate_dim=2",
+          "--training.distributed.hsdp_shard_dim=2", "--training.distributed.sp_size=1",
+          "--training.loop.gradient_accumulation_steps=1"]
 
 
 def make_environment(folder):
@@ -94,11 +97,20 @@ def main():
         folder = pathlib.Path(folder)
         run = folder / "run"
         write_config(folder / "config.yaml", run)
-        environment = {"PATH": f"{python.parent}:/usr/bin:/bin", "WANDB_MODE": "offline", "HOME": str(folder)}
+        environment = {"PATH": f"{python.parent}:/usr/bin:/bin", "WANDB_MODE": "offline", "HOME": str(folder),
+                       "OMP_NUM_THREADS": "1"}
         train = [zoetrope, "train", folder / "config.yaml"]
         checks.run("train four steps", [*train, "--training.loop.max_train_steps", "4"], environment)
         checks.run("resume to step six", train, environment)
         checks.script("torch.distributed.checkpoint reads the checkpoint", "check_dcp.py", run / "checkpoint-6/dcp")
+        # Sums in one order, as many samples a step and as many threads a rank: the same bits on one rank and on four.
+        alike = ["--training.distributed.deterministic=true", "--training.tracker.trackers=[jsonl]"]
+        checks.run("train on one rank", [*train, *alike, "--training.loop.gradient_accumulation_steps=4",
+                                         f"--training.checkpoint.output_dir={folder / 'one'}"], environment)
+        checks.run("train on 2 x 2 ranks", [zoetrope, "launch", "--nproc-per-node=4", *train[1:], *alike, *HYBRID,
+                                            f"--training.checkpoint.output_dir={folder / 'sharded'}"], environment)
+        checks.script("torch.distributed.checkpoint reads the sharded checkpoint", "check_dcp.py",
+                      folder / "sharded/checkpoint-6/dcp", "--same-tensors-as", folder / "one/checkpoint-6/dcp")
         for name, options in {"fp32": [], "bf16": ["--dtype", "bf16"], "average": ["--ema"]}.items():
             target = folder / f"export-{name}"
             checks.run(f"export ({name})", [zoetrope, "export", run, "--verify", *options, "--output", target])

@@ -8,6 +8,7 @@
 #include "support/error_text.h"
 #include "support/golden.h"
 #include "zoetrope/networks/wan_transformer/causal_forward.h"
+#include "zoetrope/tensor/memory_count.h"
 
 namespace zoetrope::test {
 namespace {
@@ -191,7 +192,8 @@ TEST_P(CausalStream, EqualsTeacherForcingOverACleanCache) {
 }
 
 /// The gradient of all parameters and of the clip after a rollout whose passes over a chunk are
-/// followed by commits of other frames; `late` runs the backward passes when all is committed.
+/// followed by commits of other frames; `late` runs the backward passes when all is committed and
+/// another clip is on its way.
 std::pair<at::Tensor, at::Tensor> rollout_gradients(WanTransformer& network, KeyValueCache frames,
                                                     const std::vector<WanTransformerInputs>& chunks,
                                                     bool late) {
@@ -214,7 +216,13 @@ std::pair<at::Tensor, at::Tensor> rollout_gradients(WanTransformer& network, Key
     streaming_forward(network, chunk, frames, {begin, true});
     begin += chunk.hidden_BCTHW.size(2);
   }
-  if (late) total.backward();
+  if (late) {
+    frames.clear();
+    WanTransformerInputs other = chunks.front();
+    other.hidden_BCTHW = at::randn_like(other.hidden_BCTHW);
+    streaming_forward(network, other, frames, {0, true});
+    total.backward();
+  }
   std::vector<at::Tensor> parameters;
   for (const ParameterGroup& group : network.parameters().groups())
     parameters.push_back(group.flat_gradient.flatten().clone());
@@ -420,6 +428,35 @@ TEST_F(CausalCache, KeepsItsMemory) {
   EXPECT_EQ(frames.held(0).keys.const_data_ptr(), memory);
   // keys and values, layers, tokens, width, bytes
   EXPECT_EQ(frames.bytes_per_frame({1, 2, 3}, at::kFloat), 2 * 2 * 6 * 24 * 4);
+}
+
+TEST_F(CausalCache, TheNextClipLeavesItsMemoryToAllPassesWithAGradient) {
+  constexpr int64_t kNumFrames = 20;
+  const CacheClip clip{1, 2, 3};
+  KeyValueCache frames("cache", small_config(), attention(1), kNumFrames);
+  std::vector<std::shared_ptr<StreamingPass>> passes;
+  const auto begin_clip = [&] {
+    frames.clear();
+    streaming_forward(network_, chunk(1, 1, 4), frames, {0, true});
+  };
+  begin_clip();
+  for (int64_t begin = 1; begin < kNumFrames; ++begin) {
+    passes.push_back(
+        frames.begin_pass(clip, {begin, begin + 1}, StreamingMode::kDifferentiable, at::kFloat));
+    frames.end_pass(*passes.back());
+    streaming_forward(network_, chunk(1, 1, 4), frames, {begin, true});
+  }
+  const void* first = frames.held(0).keys.const_data_ptr();
+  count_cpu_memory();
+  const uint64_t before = cpu_tensor_bytes();
+  begin_clip();
+  const void* second = frames.held(0).keys.const_data_ptr();
+  EXPECT_NE(second, first);
+  const auto one_clip = static_cast<double>(kNumFrames * frames.bytes_per_frame(clip, at::kFloat));
+  EXPECT_NEAR(static_cast<double>(cpu_tensor_bytes() - before) / one_clip, 1.0, 0.2);
+  passes.clear();
+  begin_clip();
+  EXPECT_EQ(frames.held(0).keys.const_data_ptr(), second);
 }
 
 }  // namespace

@@ -151,6 +151,9 @@ void KeyValueCache::allocate(const CacheClip& clip, const at::TensorOptions& opt
   const auto shape_of = [&](const LayerWidth& layer) {
     return std::vector<int64_t>{clip.batch, capacity_ * layer.keys_per_frame, layer.width};
   };
+  // One copy for all passes over the last clip, where each would have to keep its own.
+  if (has_readers()) layers_.clear();
+  readers_.clear();
   const bool fits =
       !layers_.empty() && layers_[0].keys.sizes() == at::IntArrayRef(shape_of(widths[0])) &&
       layers_[0].keys.options().type_equal(options) && layers_[0].keys.device() == options.device();
@@ -167,7 +170,13 @@ bool KeyValueCache::holds(int64_t slot) const {
   return slot < std::min(end_frame_, capacity_);
 }
 
+bool KeyValueCache::has_readers() {
+  std::erase_if(readers_, [](const auto& reader) { return reader.expired(); });
+  return !readers_.empty();
+}
+
 void KeyValueCache::protect_readers(const std::vector<IndexRange>& slots) {
+  if (!has_readers()) return;
   for (const auto& weak : readers_) {
     const std::shared_ptr<StreamingPass> reader = weak.lock();
     if (reader && overlap(reader->context_slots(), slots)) reader->keep_context();
@@ -191,7 +200,6 @@ std::shared_ptr<StreamingPass> KeyValueCache::begin_pass(const CacheClip& clip,
   for (const IndexRange& range : slots)
     pass_options.overwrites = pass_options.overwrites || holds(range.begin);
   auto pass = std::make_shared<StreamingPass>(pass_options, layers_);
-  std::erase_if(readers_, [](const auto& reader) { return reader.expired(); });
   const bool puts_back = mode == StreamingMode::kRead && pass_options.overwrites;
   if (mode != StreamingMode::kDifferentiable && !puts_back) protect_readers(slots);
   if (mode == StreamingMode::kDifferentiable) readers_.push_back(pass);

@@ -36,7 +36,8 @@ class KeyValueCache {
   KeyValueCache(const KeyValueCache&) = delete;  // copies would share the memory
   KeyValueCache& operator=(const KeyValueCache&) = delete;
 
-  /// Forgets frames, text and clip; memory is kept and used again where the next clip allows it.
+  /// Forgets frames, text and clip. The next clip uses the memory again if it has the same size,
+  /// and if no pass over this one still needs it for its gradient.
   void clear();
 
   const CausalAttention& attention() const { return attention_; }
@@ -83,6 +84,8 @@ class KeyValueCache {
   std::vector<LayerWidth> layer_widths(const CacheClip& clip) const;
   void allocate(const CacheClip& clip, const at::TensorOptions& options);
   bool holds(int64_t slot) const;
+  /// Whether a pass's gradient may still come.
+  bool has_readers();
   void protect_readers(const std::vector<IndexRange>& slots);
   /// Of a layer: the slots that hold frames.
   CachedBlock filled_slots(const CachedBlock& layer) const;
