@@ -90,10 +90,7 @@ PlanTarget target_of(const Options& options, const DistributedConfig& config) {
 nlohmann::ordered_json trial_json(const RankTrial& trial, const RunPlan& plan, int64_t num_steps) {
   nlohmann::ordered_json json;
   json["peak_bytes"] = trial.peak_bytes;
-  RunDescription run = plan.run;
-  run.gathers_through_copy = false;  // nothing is really gathered
-  const MemoryPlan memory = plan_memory(run);
-  json["planned_peak_bytes"] = memory.bytes_of(memory.peak_of_step());
+  json["planned_peak_bytes"] = plan.memory.bytes_of(plan.memory.peak_of_step());
   for (const auto& [group, bytes] : trial.sent_bytes) {
     double planned = 0;
     for (const LinkTraffic& traffic : plan.step.traffic)

@@ -42,8 +42,6 @@ struct RunDescription {
   int64_t reduce_bytes = 4;
   bool deterministic = false;
   BlockKind block_kind = BlockKind::kPlain;
-  /// Gloo collects what it gathers in a buffer of its own; NCCL does not.
-  bool gathers_through_copy = false;
   std::vector<RoleDescription> roles;
   config::MethodWork work;
   /// Parameters of the text encoder, which is in memory once before the first step; 0 when no

@@ -126,8 +126,7 @@ class Describer {
     const TrainingConfig& training = config_.training;
     constexpr int64_t kSpatialCompression = 8;
     constexpr int64_t kMergedTextTokens = 64;  // of a prompt, where padding is counted but not kept
-    const bool on_cpu = training.distributed.device == "cpu";
-    const bool fused = on_cpu && training.distributed.tp_size == 1;
+    const bool fused = training.distributed.device == "cpu" && training.distributed.tp_size == 1;
     run_.mesh = mesh_sizes(training.distributed);
     run_.batch_size = training.data.train_batch_size;
     run_.accumulation = training.loop.gradient_accumulation_steps;
@@ -138,7 +137,6 @@ class Describer {
     run_.reduce_bytes = training.distributed.reduce_dtype == "fp32" ? 4 : 2;
     run_.deterministic = training.distributed.deterministic;
     run_.block_kind = fused ? BlockKind::kFused : BlockKind::kPlain;
-    run_.gathers_through_copy = on_cpu;
     if (fused) run_.text_tokens = kMergedTextTokens;
     run_.num_checkpoints_kept = training.checkpoint.checkpoints_total_limit;
     const int64_t every = training.checkpoint.training_state_checkpointing_steps;
@@ -238,7 +236,6 @@ RunDescription describe_run(const std::vector<Stage>& stages, size_t index,
 RunDescription on_gpus(RunDescription run) {
   const RunDescription defaults;
   run.block_kind = BlockKind::kPlain;
-  run.gathers_through_copy = false;
   run.text_tokens = defaults.text_tokens;
   return run;
 }
