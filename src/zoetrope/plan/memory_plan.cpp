@@ -191,19 +191,19 @@ class Planner {
     plan_.moments.push_back(std::move(moment));
   }
 
-  /// Of the reduction under way: what is sent where it had to be converted, what is received, and
-  /// the sum.
+  /// Of each role's reduction under way (its last one ends with the micro-batch): what is sent
+  /// where it had to be converted, what is received, and the sum.
   double reduction_bytes() const {
     if (!is_sharded()) return 0;
-    double most = 0;
+    double bytes = 0;
     for (const RoleDescription& role : run_.roles) {
       if (!role.trains_network() || !is_differentiated(role.name)) continue;
       const NetworkSize size = base_size(run_, role);
       const auto reduce = static_cast<double>(run_.reduce_bytes);
       const double sent = run_.reduce_bytes == run_.compute_bytes ? 0.0 : reduce;
-      most = std::max(most, static_cast<double>(size.block) * (sent + reduce + kFloat / shards_));
+      bytes += static_cast<double>(size.block) * (sent + reduce + kFloat / shards_);
     }
-    return most;
+    return bytes;
   }
 
   void add_replica_sums() {
