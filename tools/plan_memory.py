@@ -24,7 +24,7 @@ GIB = 2.0**30
 
 TRAINING = """
 training:
-  distributed: {{num_gpus: {ranks}, hsdp_shard_dim: {shard}, hsdp_replicate_dim: {replicate}, sp_size: {sequence}, device: cpu}}
+  distributed: {{num_gpus: {ranks}, hsdp_shard_dim: {shard}, hsdp_replicate_dim: {replicate}, sp_size: {sequence}, tp_size: {tensor}, device: cpu}}
   data: {{data_path: {data}, preprocessed_data_type: {kind}, train_batch_size: {batch}, dataloader_num_workers: 0, seed: 7,
          num_latent_t: 4, num_height: {height}, num_width: {width}, num_frames: 13}}
   optimizer: {{learning_rate: 0.0001, lr_scheduler: constant}}
@@ -44,7 +44,7 @@ DISTILLATION = """  generator_update_interval: 1
   fake_score_lr_scheduler: constant
   cfg_uncond: {text: zero}
 """
-DEFAULTS = {"method": "fine_tune", "ranks": 1, "shard": 1, "replicate": 1, "sequence": 1, "batch": 1, "accumulation": 1,
+DEFAULTS = {"method": "fine_tune", "ranks": 1, "shard": 1, "replicate": 1, "sequence": 1, "tensor": 1, "batch": 1, "accumulation": 1,
             "dtype": "fp32", "checkpointing": "null", "height": 32, "width": 48, "lora": False, "ema": False}
 LAYOUTS = {
     "sft-1": {"ema": True},
@@ -61,6 +61,19 @@ LAYOUTS = {
     "self-forcing-2": {"method": "self_forcing", "ranks": 2, "shard": 2, "height": 256, "width": 128},
     "self-forcing-2-checkpointing": {"method": "self_forcing", "ranks": 2, "shard": 2, "height": 256, "width": 128,
                                      "checkpointing": "full"},
+    "sft-sp-2": {"ranks": 2, "shard": 2, "sequence": 2},
+    "dmd2-sp-2": {"method": "dmd2", "ranks": 2, "shard": 2, "sequence": 2, "height": 256, "width": 128},
+    "dmd2-sp-2x2-checkpointing": {"method": "dmd2", "ranks": 4, "shard": 4, "sequence": 2, "checkpointing": "full",
+                                  "height": 256, "width": 128, "dtype": "bf16"},
+    "self-forcing-sp-2": {"method": "self_forcing", "ranks": 2, "shard": 2, "sequence": 2, "height": 256, "width": 128},
+    "self-forcing-sp-2-checkpointing": {"method": "self_forcing", "ranks": 2, "shard": 2, "sequence": 2, "height": 256,
+                                        "width": 128, "checkpointing": "full"},
+    "sft-tp-2": {"ranks": 2, "tensor": 2, "ema": True},
+    "sft-tp-2x2": {"ranks": 4, "shard": 2, "tensor": 2, "dtype": "bf16"},
+    "dmd2-tp-2": {"method": "dmd2", "ranks": 2, "tensor": 2, "height": 256, "width": 128},
+    "dmd2-sp-2-tp-2": {"method": "dmd2", "ranks": 4, "shard": 2, "sequence": 2, "tensor": 2, "height": 256, "width": 128},
+    "self-forcing-tp-2-checkpointing": {"method": "self_forcing", "ranks": 2, "tensor": 2, "height": 256, "width": 128,
+                                        "checkpointing": "full"},
 }
 
 

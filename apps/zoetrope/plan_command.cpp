@@ -39,37 +39,41 @@ struct Options {
 
 /// The overrides that give the config another number of ranks: more or fewer copies of the
 /// parameters, in as many shards as before where that divides.
-std::vector<std::string> layout_overrides(const Options& options, const DistributedConfig& config) {
+std::vector<std::string> layout_overrides(const Options& options, DistributedConfig config) {
+  config.resolve();
   const int64_t shards = *config.hsdp_shard_dim;
   const bool one_copy = config.hsdp_replicate_dim == 1;
-  if (options.num_gpus % shards != 0 && !one_copy) {
+  const int64_t places = options.num_gpus / config.tp_size;
+  if (options.num_gpus % config.tp_size != 0 || (places % shards != 0 && !one_copy)) {
     fail<ConfigError>(
-        "--num-gpus: must be a multiple of training.distributed.hsdp_shard_dim, which is {}, but "
-        "got {}",
-        shards, options.num_gpus);
+        "--num-gpus: must be a multiple of training.distributed.{}, which is {}, but got {}",
+        one_copy ? "tp_size" : "hsdp_shard_dim * tp_size",
+        one_copy ? config.tp_size : shards * config.tp_size, options.num_gpus);
   }
-  const int64_t new_shards = options.num_gpus % shards == 0 ? shards : options.num_gpus;
-  return {
-      fmt::format("--training.distributed.num_gpus={}", options.num_gpus),
-      fmt::format("--training.distributed.hsdp_shard_dim={}", new_shards),
-      fmt::format("--training.distributed.hsdp_replicate_dim={}", options.num_gpus / new_shards)};
+  const int64_t new_shards = places % shards == 0 ? shards : places;
+  return {fmt::format("--training.distributed.num_gpus={}", options.num_gpus),
+          fmt::format("--training.distributed.hsdp_shard_dim={}", new_shards),
+          fmt::format("--training.distributed.hsdp_replicate_dim={}", places / new_shards)};
 }
 
 std::vector<Stage> read_config(const Options& options, std::vector<std::string> overrides,
                                const TargetTables& tables) {
   const config::Node document = config::parse_yaml_file(expand_user(options.file));
-  const auto read = [&] {
-    config::Issues issues;
-    auto stages = read_stages(document, config::parse_overrides(overrides), tables, issues);
-    issues.throw_if_any();
-    return stages;
+  const auto read = [&](config::Issues& issues) {
+    return read_stages(document, config::parse_overrides(overrides), tables, issues);
   };
-  std::vector<Stage> stages = read();
-  if (options.num_gpus == 0) return stages;
-  for (std::string& override :
-       layout_overrides(options, stages.front().config.training.distributed))
-    overrides.push_back(std::move(override));
-  return read();
+  config::Issues issues;
+  std::vector<Stage> stages = read(issues);
+  if (options.num_gpus > 0 && !stages.empty()) {
+    // Of the faults so far some may be those of another number of ranks.
+    issues = {};
+    for (std::string& override :
+         layout_overrides(options, stages.front().config.training.distributed))
+      overrides.push_back(std::move(override));
+    stages = read(issues);
+  }
+  issues.throw_if_any();
+  return stages;
 }
 
 PlanTarget target_of(const Options& options, const DistributedConfig& config) {
@@ -86,10 +90,7 @@ PlanTarget target_of(const Options& options, const DistributedConfig& config) {
 nlohmann::ordered_json trial_json(const RankTrial& trial, const RunPlan& plan, int64_t num_steps) {
   nlohmann::ordered_json json;
   json["peak_bytes"] = trial.peak_bytes;
-  RunDescription run = plan.run;
-  run.gathers_through_copy = false;  // nothing is really gathered
-  const MemoryPlan memory = plan_memory(run);
-  json["planned_peak_bytes"] = memory.bytes_of(memory.peak_of_step());
+  json["planned_peak_bytes"] = plan.memory.bytes_of(plan.memory.peak_of_step());
   for (const auto& [group, bytes] : trial.sent_bytes) {
     double planned = 0;
     for (const LinkTraffic& traffic : plan.step.traffic)

@@ -68,17 +68,22 @@ class Planner {
       if (passes.kind != config::NetworkPasses::Kind::kBlocks || !cached.insert(passes.role).second)
         continue;
       const RoleDescription& role = run_.role(passes.role);
-      const int64_t tokens = role.cache_frames * run_.tokens_per_frame(role) / run_.mesh.sequence;
-      always("key-value cache", role.name,
-             2 * c_ *
-                 static_cast<double>(run_.batch_size * tokens * role.network.width() *
-                                     role.network.num_layers));
-      // Keys and values of the text, for as long as it stays.
-      always("key-value cache", role.name,
-             2 * c_ *
-                 static_cast<double>(run_.batch_size * run_.text_tokens * role.network.width() *
-                                     role.network.num_layers));
+      always("key-value cache", role.name, frames_cache_bytes(role));
+      // Of the text, for as long as it stays.
+      always("key-value cache", role.name, cache_bytes(role, run_.text_tokens));
     }
+  }
+
+  /// Keys and values of tokens in all blocks.
+  double cache_bytes(const RoleDescription& role, int64_t num_tokens) const {
+    return 2 * c_ *
+           static_cast<double>(run_.batch_size * num_tokens * role.network.width() *
+                               role.network.num_layers) /
+           static_cast<double>(run_.mesh.tensor);
+  }
+
+  double frames_cache_bytes(const RoleDescription& role) const {
+    return cache_bytes(role, role.cache_frames * run_.tokens_per_frame(role) / run_.mesh.sequence);
   }
 
   /// Latents of a clip, in fp32.
@@ -113,11 +118,6 @@ class Planner {
     double bytes = 0;
     for (const auto& [elements, buffers] : block_buffers)
       bytes += buffers * c_ * static_cast<double>(elements);
-    if (is_sharded() && run_.gathers_through_copy) {
-      constexpr double kUnderWay = 2;
-      always("gathers under way", "",
-             kUnderWay * c_ * static_cast<double>(block_buffers.rbegin()->first));
-    }
     always("gathered blocks", "", bytes + c_ * root_elements());
   }
 
@@ -163,9 +163,13 @@ class Planner {
     PassBytes result;
     result.forward = bytes.forward + bytes.block_input + bytes.head;
     if (!passes.differentiable) return result;
-    const double in_each =
-        bytes.block_input + bytes.context + (role.checkpointing ? 0.0 : bytes.block);
+    // What is computed again reads the past from the cache, which stays while the next clip has a
+    // new one, unless later frames take its place.
+    const bool rereads = role.checkpointing && role.attention && !role.attention->local_attn_size;
+    const double in_each = bytes.block_input + (rereads ? 0.0 : bytes.context) +
+                           (role.checkpointing ? 0.0 : bytes.block);
     result.kept = call.num_calls * (num_layers * in_each + bytes.head);
+    if (rereads && call.shape.kept_keys > 0) result.kept += frames_cache_bytes(role);
     result.backward = bytes.backward + (role.checkpointing ? bytes.block + bytes.context : 0.0);
     return result;
   }
@@ -187,19 +191,19 @@ class Planner {
     plan_.moments.push_back(std::move(moment));
   }
 
-  /// Of the reduction under way: what is sent where it had to be converted, what is received, and
-  /// the sum.
+  /// Of each role's reduction under way (its last one ends with the micro-batch): what is sent
+  /// where it had to be converted, what is received, and the sum.
   double reduction_bytes() const {
     if (!is_sharded()) return 0;
-    double most = 0;
+    double bytes = 0;
     for (const RoleDescription& role : run_.roles) {
       if (!role.trains_network() || !is_differentiated(role.name)) continue;
       const NetworkSize size = base_size(run_, role);
       const auto reduce = static_cast<double>(run_.reduce_bytes);
       const double sent = run_.reduce_bytes == run_.compute_bytes ? 0.0 : reduce;
-      most = std::max(most, static_cast<double>(size.block) * (sent + reduce + kFloat / shards_));
+      bytes += static_cast<double>(size.block) * (sent + reduce + kFloat / shards_);
     }
-    return most;
+    return bytes;
   }
 
   void add_replica_sums() {

@@ -38,8 +38,8 @@ struct Suggestion {
   bool fits = false;
 };
 
-/// For a run that does not fit: each change on its own, then, if none is enough, the changes one
-/// after the other until they are, or all of them. Empty for a run that fits.
+/// For a run that does not fit: each change that helps on its own, then, if none is enough, the
+/// changes one after the other until they are, or all of them. Empty for a run that fits.
 std::vector<Suggestion> suggest_changes(const RunDescription& run, const PlanTarget& target);
 
 /// Everything together.

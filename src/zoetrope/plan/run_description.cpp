@@ -1,6 +1,7 @@
 #include "zoetrope/plan/run_description.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/networks/wan_transformer/wan_transformer_parameters.h"
@@ -49,6 +50,29 @@ SeenFrames seen_by_blocks(const CausalAttention& attention, int64_t num_frames,
   return {seen.all / num_blocks, seen.past / num_blocks};
 }
 
+/// `specs_for` gives the groups of one of so many ranks that split the layers.
+template <class SpecsFor>
+NetworkSize network_size(const MeshSizes& mesh, int64_t num_shards, SpecsFor specs_for) {
+  NetworkSize size;
+  for (const ParameterGroupSpec& group : specs_for(1)) {
+    for (const TensorSpec& parameter : group.parameters) {
+      int64_t elements = 1;
+      for (const int64_t extent : parameter.shape) elements *= extent;
+      size.parameters += elements;
+    }
+  }
+  for (const ParameterGroupSpec& group : specs_for(mesh.tensor)) {
+    const int64_t elements = padded_elements(group, num_shards);
+    if (group.name == "root") {
+      size.root += elements;
+    } else {
+      size.blocks += elements;
+      size.block = std::max(size.block, elements);
+    }
+  }
+  return size;
+}
+
 }  // namespace
 
 const RoleDescription& RunDescription::role(const std::string& name) const {
@@ -62,37 +86,19 @@ int64_t RunDescription::tokens_per_frame(const RoleDescription& role) const {
   return num_rows / role.network.patch_size[1] * (num_columns / role.network.patch_size[2]);
 }
 
-NetworkSize network_size(const std::vector<ParameterGroupSpec>& specs, int64_t num_shards,
-                         int64_t tensor_ranks) {
-  NetworkSize size;
-  for (const ParameterGroupSpec& group : specs) {
-    for (const TensorSpec& parameter : group.parameters) {
-      int64_t elements = 1;
-      for (const int64_t extent : parameter.shape) elements *= extent;
-      size.parameters += elements;
-    }
-    const int64_t elements = padded_elements(group, num_shards);
-    if (group.name == "root") {
-      size.root += elements;
-    } else {
-      size.blocks += elements / tensor_ranks;
-      size.block = std::max(size.block, elements / tensor_ranks);
-    }
-  }
-  return size;
-}
-
 NetworkSize base_size(const RunDescription& run, const RoleDescription& role) {
-  return network_size(wan_transformer_parameter_specs(role.network), run.mesh.shard,
-                      run.mesh.tensor);
+  return network_size(run.mesh, run.mesh.shard, [&](int64_t tensor_ranks) {
+    return wan_transformer_parameter_specs(role.network, tensor_ranks);
+  });
 }
 
 NetworkSize trained_size(const RunDescription& run, const RoleDescription& role) {
   if (!role.trainable) fail("plan: the role '{}' must be trained, but is frozen", role.name);
   if (!role.lora) return base_size(run, role);
-  return network_size(
-      lora_parameter_specs(wan_transformer_parameter_specs(role.network), *role.lora), 1,
-      run.mesh.tensor);
+  return network_size(run.mesh, 1, [&](int64_t tensor_ranks) {
+    return lora_parameter_specs(wan_transformer_parameter_specs(role.network, tensor_ranks),
+                                *role.lora);
+  });
 }
 
 CallShape call_shape(const RunDescription& run, const config::NetworkPasses& passes) {
@@ -104,7 +110,8 @@ CallShape call_shape(const RunDescription& run, const config::NetworkPasses& pas
   call.num_calls = passes.num_passes;
   PassShape& shape = call.shape;
   shape.batch = run.batch_size * passes.rows;
-  shape.num_heads = role.network.num_attention_heads;
+  shape.sequence_ranks = run.mesh.sequence;
+  shape.tensor_ranks = run.mesh.tensor;
   shape.text_tokens = role.network.has_text() ? run.text_tokens : 0;
   shape.image_tokens = role.network.image_dim ? run.image_tokens : 0;
   shape.time_groups = role.attention ? frames : 1;
@@ -129,6 +136,11 @@ CallShape call_shape(const RunDescription& run, const config::NetworkPasses& pas
     shape.keys_per_query = mean_keys(block_causal_regions(*role.attention, frames, per_frame));
   }
   shape.num_tokens = round_up(tokens, run.mesh.sequence) / run.mesh.sequence;
+  // Rows never cross from one timestep's tokens to the next one's.
+  shape.modulation_rows =
+      run.mesh.sequence == 1 || shape.time_groups == 1
+          ? shape.time_groups
+          : shape.num_tokens / std::gcd(tokens / shape.time_groups, shape.num_tokens);
   return call;
 }
 

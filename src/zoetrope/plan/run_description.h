@@ -18,13 +18,13 @@ namespace zoetrope {
 struct RoleDescription {
   std::string name;
   WanTransformerConfig network;
-  std::string network_source;  ///< where its shape comes from
+  std::string network_source = {};  ///< where its shape comes from
   bool trainable = false;
-  std::optional<LoraOptions> lora;  ///< adapters that are trained instead of the network
+  std::optional<LoraOptions> lora = {};  ///< adapters that are trained instead of the network
   bool checkpointing = false;
   bool has_average = false;  ///< EMA
   /// Of a causal role.
-  std::optional<CausalAttention> attention;
+  std::optional<CausalAttention> attention = {};
   int64_t cache_frames = 0;  ///< capacity of a causal role's cache
 
   bool trains_network() const { return trainable && !lora; }
@@ -42,8 +42,6 @@ struct RunDescription {
   int64_t reduce_bytes = 4;
   bool deterministic = false;
   BlockKind block_kind = BlockKind::kPlain;
-  /// Gloo collects what it gathers in a buffer of its own; NCCL does not.
-  bool gathers_through_copy = false;
   std::vector<RoleDescription> roles;
   config::MethodWork work;
   /// Parameters of the text encoder, which is in memory once before the first step; 0 when no
@@ -57,19 +55,17 @@ struct RunDescription {
   int64_t tokens_per_frame(const RoleDescription& role) const;
 };
 
-/// A network's parameters on a rank.
+/// A network's parameters.
 struct NetworkSize {
-  int64_t parameters = 0;  ///< without padding
-  int64_t blocks = 0;      ///< padded elements of all blocks
-  int64_t block = 0;       ///< of the largest
-  int64_t root = 0;        ///< of what is in no block
+  int64_t parameters = 0;  ///< of all ranks, without padding
+  // Elements, padded for the run's shards, of one of the ranks that split its layers.
+  int64_t blocks = 0;  ///< all of them
+  int64_t block = 0;   ///< the largest
+  int64_t root = 0;    ///< what is in no block
 
   int64_t elements() const { return blocks + root; }
 };
 
-/// Padded for `num_shards` parts, on one of `tensor_ranks` that split every block.
-NetworkSize network_size(const std::vector<ParameterGroupSpec>& specs, int64_t num_shards,
-                         int64_t tensor_ranks);
 NetworkSize base_size(const RunDescription& run, const RoleDescription& role);
 /// Of what the role trains: the network or the adapters; throws Error for a frozen role.
 NetworkSize trained_size(const RunDescription& run, const RoleDescription& role);

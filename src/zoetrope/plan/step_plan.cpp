@@ -37,11 +37,10 @@ class StepPlanner {
     }
     plan_.passes.push_back({passes.role, passes.purpose, calls,
                             calls * static_cast<double>(call.shape.rows()),
-                            calls * forwards * forward_flops(role.network, call.shape) /
-                                static_cast<double>(run_.mesh.tensor)});
+                            calls * forwards * forward_flops(role.network, call.shape)});
     add_gathers(passes, role, calls);
-    add_sequence_exchange(passes, role, call.shape,
-                          calls * (forwards >= 3 ? forwards - 1 : forwards));
+    add_sequence_exchange(passes, role, call.shape, calls);
+    add_tensor_sums(passes, role, call.shape, calls);
   }
 
   void add_gathers(const config::NetworkPasses& passes, const RoleDescription& role, double calls) {
@@ -76,16 +75,51 @@ class StepPlanner {
                     static_cast<double>(passes.every_steps) / static_cast<double>(held->second));
   }
 
-  /// Queries, keys, values and outputs change between parts of the sequence and parts of the heads.
-  void add_sequence_exchange(const config::NetworkPasses& /*passes*/, const RoleDescription& role,
-                             const PassShape& shape, double num_passes) {
+  /// Forward passes through the blocks, the recomputation included, for each call.
+  static double block_forwards(const config::NetworkPasses& passes, const RoleDescription& role) {
+    return passes.differentiable && role.checkpointing ? 2 : 1;
+  }
+
+  /// Queries, keys, values and outputs change between parts of the sequence and parts of the heads;
+  /// predictions are gathered.
+  void add_sequence_exchange(const config::NetworkPasses& passes, const RoleDescription& role,
+                             const PassShape& shape, double calls) {
     const int64_t ranks = run_.mesh.sequence;
     if (ranks == 1) return;
-    const double bytes = 4 *
-                         static_cast<double>(run_.compute_bytes * shape.rows() *
-                                             role.network.width() * role.network.num_layers) *
-                         static_cast<double>(ranks - 1) / static_cast<double>(ranks);
-    add("all-to-all of heads", "sequence", ranks, num_passes * bytes, false);
+    const WanTransformerConfig& network = role.network;
+    const auto others = static_cast<double>(ranks - 1);
+    const auto row_bytes = static_cast<double>(run_.compute_bytes * shape.rows());
+    const double exchanged = 4 * row_bytes *
+                             static_cast<double>(network.width() * network.num_layers) /
+                             static_cast<double>(run_.mesh.tensor);
+    const double num_passes = block_forwards(passes, role) + (passes.differentiable ? 1 : 0);
+    add("all-to-all of heads", "sequence", ranks,
+        calls * num_passes * exchanged * others / static_cast<double>(ranks), false);
+    add("all-gather of predictions", "sequence", ranks,
+        calls * row_bytes * static_cast<double>(network.out_channels * network.patch_elements()) *
+            others,
+        false);
+  }
+
+  /// What leaves split layers is summed, as are the gradients of what enters them, and in fp32 the
+  /// squares of queries and keys.
+  void add_tensor_sums(const config::NetworkPasses& passes, const RoleDescription& role,
+                       const PassShape& shape, double calls) {
+    const int64_t ranks = run_.mesh.tensor;
+    if (ranks == 1) return;
+    const auto num_leaving = static_cast<double>(3 * shape.rows());
+    const auto num_entering =
+        num_leaving + static_cast<double>(shape.batch * (shape.text_tokens + shape.image_tokens));
+    const auto token_bytes = static_cast<double>(run_.compute_bytes * role.network.width());
+    const double norms = kFloat * num_entering;
+    const double forward = token_bytes * num_leaving + norms;
+    const double backward = token_bytes * num_entering + norms;
+    const double bytes =
+        block_forwards(passes, role) * forward + (passes.differentiable ? backward : 0.0);
+    add("all-reduce of split layers", "tensor", ranks,
+        calls * static_cast<double>(role.network.num_layers) * bytes * 2 *
+            static_cast<double>(ranks - 1) / static_cast<double>(ranks),
+        false);
   }
 
   void add_updates(const RoleDescription& role) {
@@ -114,7 +148,7 @@ class StepPlanner {
 
   /// First to last rank of a group, in ranks of the run.
   int64_t span(const std::string& group, int64_t size) const {
-    const int64_t tensor = run_.mesh.tensor;
+    const int64_t tensor = group == "tensor" ? 1 : run_.mesh.tensor;
     return size * (group == "replicate" ? run_.mesh.shard * tensor : tensor);
   }
 

@@ -23,7 +23,7 @@ struct PassWork {
 /// Bytes that leave a rank in a step, averaged over steps.
 struct LinkTraffic {
   std::string operation;  ///< `all-gather of parameters`, ...
-  std::string group;      ///< that it is in: `shard`, `replicate`, `data`, `sequence`
+  std::string group;      ///< that it is in: `shard`, `replicate`, `data`, `sequence`, `tensor`
   int64_t group_size = 1;
   bool between_machines = false;
   bool overlaps = false;  ///< with computation

@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <functional>
-#include <optional>
 
 #include <fmt/format.h>
 
@@ -9,128 +8,162 @@
 namespace zoetrope {
 namespace {
 
-/// A run with a change, and the change as overrides; nothing where it cannot be made.
+/// A run with changes, and as overrides those that are not in its layout.
 struct Changed {
   RunDescription run;
-  std::string change;
-};
-using Change = std::function<std::optional<Changed>(RunDescription)>;
+  std::string overrides;
 
-std::optional<Changed> checkpoint_activations(RunDescription run) {
-  bool changed = false;
-  for (RoleDescription& role : run.roles) {
-    changed = changed || (role.trainable && !role.checkpointing);
+  void add(const std::string& more) { overrides += (overrides.empty() ? "" : " ") + more; }
+};
+/// Makes a change, or says that it cannot be made.
+using Change = std::function<bool(Changed&)>;
+
+double peak_bytes(const RunDescription& run) {
+  const MemoryPlan memory = plan_memory(run);
+  return memory.bytes_of(memory.peak());
+}
+
+bool checkpoint_activations(Changed& changed) {
+  bool found = false;
+  for (RoleDescription& role : changed.run.roles) {
+    found = found || (role.trainable && !role.checkpointing);
     role.checkpointing = role.trainable;
   }
-  if (!changed) return std::nullopt;
-  return Changed{std::move(run), "--training.model.enable_gradient_checkpointing_type full"};
+  if (found) changed.add("--training.model.enable_gradient_checkpointing_type full");
+  return found;
 }
 
 /// The same ranks, as few copies of the parameters as can be.
-std::optional<Changed> shard_more(RunDescription run) {
-  MeshSizes& mesh = run.mesh;
-  if (mesh.replicate % 2 != 0) return std::nullopt;
+bool shard_more(Changed& changed) {
+  MeshSizes& mesh = changed.run.mesh;
+  if (mesh.replicate % 2 != 0) return false;
   mesh.replicate /= 2;
   mesh.shard *= 2;
-  const std::string change = fmt::format(
-      "--training.distributed.hsdp_replicate_dim {} --training.distributed.hsdp_shard_dim {}",
-      mesh.replicate, mesh.shard);
-  return Changed{std::move(run), change};
+  return true;
 }
 
-std::optional<Changed> shrink_batch(RunDescription run) {
-  if (run.batch_size == 1) return std::nullopt;
+bool shrink_batch(Changed& changed) {
+  RunDescription& run = changed.run;
+  if (run.batch_size == 1) return false;
   run.accumulation *= run.batch_size;
   run.batch_size = 1;
-  const std::string change = fmt::format(
-      "--training.data.train_batch_size 1 --training.loop.gradient_accumulation_steps {}",
-      run.accumulation);
-  return Changed{std::move(run), change};
+  changed.add(
+      fmt::format("--training.data.train_batch_size 1 --training.loop.gradient_accumulation_steps "
+                  "{}",
+                  run.accumulation));
+  return true;
 }
 
-std::optional<Changed> split_sequence(RunDescription run) {
-  const int64_t ranks = 2 * run.mesh.sequence;
-  const bool divides =
-      run.mesh.replicate * run.mesh.shard % ranks == 0 &&
-      std::all_of(run.roles.begin(), run.roles.end(), [&](const RoleDescription& role) {
-        return role.network.num_attention_heads % ranks == 0;
-      });
-  if (!divides) return std::nullopt;
-  run.mesh.sequence = ranks;
-  return Changed{std::move(run), fmt::format("--training.distributed.sp_size {}", ranks)};
+/// Whether the parallel ranks divide what they share.
+bool can_be_split(const RunDescription& run) {
+  const MeshSizes& mesh = run.mesh;
+  return mesh.replicate * mesh.shard % mesh.sequence == 0 &&
+         std::all_of(run.roles.begin(), run.roles.end(), [&](const RoleDescription& role) {
+           return role.network.num_attention_heads % (mesh.sequence * mesh.tensor) == 0 &&
+                  role.network.ffn_dim % mesh.tensor == 0;
+         });
 }
 
-std::optional<Changed> use_adapters(RunDescription run) {
+bool split_sequence(Changed& changed) {
+  changed.run.mesh.sequence *= 2;
+  return can_be_split(changed.run);
+}
+
+/// The same ranks: of two copies of the parameters, or else of two shards, it makes one. Not for
+/// CPUs, whose fused blocks cannot be split.
+bool split_layers(Changed& changed) {
+  if (changed.run.block_kind == BlockKind::kFused) return false;
+  MeshSizes& mesh = changed.run.mesh;
+  int64_t& halved = mesh.replicate % 2 == 0 ? mesh.replicate : mesh.shard;
+  if (halved % 2 != 0) return false;
+  halved /= 2;
+  mesh.tensor *= 2;
+  return can_be_split(changed.run);
+}
+
+bool use_adapters(Changed& changed) {
   constexpr int64_t kRank = 64;
-  std::string change;
-  for (RoleDescription& role : run.roles) {
+  bool found = false;
+  for (RoleDescription& role : changed.run.roles) {
     if (!role.trains_network()) continue;
+    found = true;
     role.lora = LoraOptions{kRank, static_cast<double>(kRank), {"to_q", "to_k", "to_v", "to_out"}};
-    change += fmt::format("{}--models.{}.lora.enable true --models.{}.lora.rank {}",
-                          change.empty() ? "" : " ", role.name, role.name, kRank);
+    changed.add(fmt::format("--models.{}.lora.enable true --models.{}.lora.rank {}", role.name,
+                            role.name, kRank));
   }
-  if (change.empty()) return std::nullopt;
-  return Changed{std::move(run), change};
+  return found;
 }
 
-std::optional<Changed> double_ranks(RunDescription run) {
-  run.mesh.shard *= 2;
-  const std::string change =
-      fmt::format("--training.distributed.num_gpus {} --training.distributed.hsdp_shard_dim {}",
-                  run.mesh.num_ranks() / run.mesh.tensor, run.mesh.shard);
-  return Changed{std::move(run), change};
+bool double_ranks(Changed& changed) {
+  constexpr int64_t kMostRanks = 4096;
+  changed.run.mesh.shard *= 2;
+  return changed.run.mesh.num_ranks() <= kMostRanks;
 }
 
-/// Repeats a change while it can be made and does not suffice.
-Change as_often_as_needed(const Change& change, const PlanTarget& target) {
-  return [&target, change](RunDescription run) {
-    std::optional<Changed> made = change(std::move(run));
-    while (made) {
-      const MemoryPlan memory = plan_memory(made->run);
-      if (memory.bytes_of(memory.peak()) <= target.usable_bytes()) break;
-      std::optional<Changed> next = change(made->run);
-      constexpr int64_t kMostRanks = 4096;
-      if (!next || next->run.mesh.num_ranks() > kMostRanks) break;
-      made = std::move(next);
-    }
-    return made;
+/// What turns one layout into another. Shards and sequence groups that a config leaves out follow
+/// from the other two numbers.
+std::string layout_overrides(const MeshSizes& from, const MeshSizes& to) {
+  const bool others_follow = from.num_ranks() != to.num_ranks() || from.tensor != to.tensor;
+  std::string overrides;
+  const auto add = [&](const char* key, int64_t before, int64_t after, bool follows) {
+    if (before == after && !(follows && others_follow)) return;
+    overrides +=
+        fmt::format("{}--training.distributed.{} {}", overrides.empty() ? "" : " ", key, after);
   };
+  add("num_gpus", from.num_ranks(), to.num_ranks(), false);
+  add("hsdp_replicate_dim", from.replicate, to.replicate, false);
+  add("hsdp_shard_dim", from.shard, to.shard, true);
+  add("sp_size", from.sequence, to.sequence, true);
+  add("tp_size", from.tensor, to.tensor, false);
+  return overrides;
 }
 
 }  // namespace
 
 std::vector<Suggestion> suggest_changes(const RunDescription& run, const PlanTarget& target) {
-  const auto peak_bytes = [](const RunDescription& changed) {
-    const MemoryPlan memory = plan_memory(changed);
-    return memory.bytes_of(memory.peak());
+  const auto fits = [&](const RunDescription& changed) {
+    return peak_bytes(changed) <= target.usable_bytes();
   };
-  if (peak_bytes(run) <= target.usable_bytes()) return {};
+  if (fits(run)) return {};
+  const auto make = [](const Change& change, Changed& changed) {
+    Changed next = changed;
+    if (!change(next) || peak_bytes(next.run) >= peak_bytes(changed.run)) return false;
+    changed = std::move(next);
+    return true;
+  };
+  const auto as_often_as_needed = [&](const Change& change) -> Change {
+    return [&, change](Changed& changed) {
+      if (!make(change, changed)) return false;
+      while (!fits(changed.run) && make(change, changed)) {
+      }
+      return true;
+    };
+  };
   const std::vector<Change> changes = {checkpoint_activations,
-                                       as_often_as_needed(shard_more, target),
+                                       as_often_as_needed(shard_more),
                                        shrink_batch,
-                                       as_often_as_needed(split_sequence, target),
-                                       as_often_as_needed(double_ranks, target),
+                                       as_often_as_needed(split_sequence),
+                                       as_often_as_needed(split_layers),
+                                       as_often_as_needed(double_ranks),
                                        use_adapters};
   std::vector<Suggestion> suggestions;
+  const auto suggest = [&](Changed changed) {
+    const std::string layout = layout_overrides(run.mesh, changed.run.mesh);
+    if (!layout.empty()) changed.add(layout);
+    suggestions.push_back({changed.overrides, peak_bytes(changed.run), fits(changed.run)});
+    return suggestions.back().fits;
+  };
   bool any_fits = false;
   for (const Change& change : changes) {
-    const std::optional<Changed> changed = change(run);
-    if (!changed) continue;
-    const double bytes = peak_bytes(changed->run);
-    suggestions.push_back({changed->change, bytes, bytes <= target.usable_bytes()});
-    any_fits = any_fits || suggestions.back().fits;
+    Changed changed{run, ""};
+    if (make(change, changed)) any_fits = suggest(std::move(changed)) || any_fits;
   }
   if (any_fits) return suggestions;
   Changed all{run, ""};
   for (const Change& change : changes) {
-    std::optional<Changed> changed = change(all.run);
-    if (!changed) continue;
-    changed->change = all.change + (all.change.empty() ? "" : " ") + changed->change;
-    all = std::move(*changed);
-    if (peak_bytes(all.run) <= target.usable_bytes()) break;
+    if (make(change, all) && fits(all.run)) break;
   }
-  const double bytes = peak_bytes(all.run);
-  suggestions.push_back({all.change, bytes, bytes <= target.usable_bytes()});
+  suggest(std::move(all));
   return suggestions;
 }
 

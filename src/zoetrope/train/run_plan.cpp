@@ -126,7 +126,7 @@ class Describer {
     const TrainingConfig& training = config_.training;
     constexpr int64_t kSpatialCompression = 8;
     constexpr int64_t kMergedTextTokens = 64;  // of a prompt, where padding is counted but not kept
-    const bool on_cpu = training.distributed.device == "cpu";
+    const bool fused = training.distributed.device == "cpu" && training.distributed.tp_size == 1;
     run_.mesh = mesh_sizes(training.distributed);
     run_.batch_size = training.data.train_batch_size;
     run_.accumulation = training.loop.gradient_accumulation_steps;
@@ -136,9 +136,8 @@ class Describer {
     run_.compute_bytes = training.model.compute_dtype == "fp32" ? 4 : 2;
     run_.reduce_bytes = training.distributed.reduce_dtype == "fp32" ? 4 : 2;
     run_.deterministic = training.distributed.deterministic;
-    run_.block_kind = on_cpu ? BlockKind::kFused : BlockKind::kPlain;
-    run_.gathers_through_copy = on_cpu;
-    if (on_cpu) run_.text_tokens = kMergedTextTokens;
+    run_.block_kind = fused ? BlockKind::kFused : BlockKind::kPlain;
+    if (fused) run_.text_tokens = kMergedTextTokens;
     run_.num_checkpoints_kept = training.checkpoint.checkpoints_total_limit;
     const int64_t every = training.checkpoint.training_state_checkpointing_steps;
     run_.num_checkpoints = every > 0 ? (training.loop.max_train_steps + every - 1) / every : 0;
@@ -171,6 +170,7 @@ class Describer {
       missing_.push_back(fmt::format("models.{}.init_from: {}", name, why));
       return;
     }
+    check_parallel_ranks(shape->network, run_.mesh.sequence, run_.mesh.tensor);
     RoleDescription role;
     role.name = name;
     role.network = shape->network;
@@ -236,7 +236,6 @@ RunDescription describe_run(const std::vector<Stage>& stages, size_t index,
 RunDescription on_gpus(RunDescription run) {
   const RunDescription defaults;
   run.block_kind = BlockKind::kPlain;
-  run.gathers_through_copy = false;
   run.text_tokens = defaults.text_tokens;
   return run;
 }

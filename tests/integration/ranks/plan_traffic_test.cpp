@@ -52,15 +52,40 @@ const std::vector<Case> kCases = {
       1}},
     {"Dmd2", {.replicate = 2, .shard = 2}, {"c02_dmd2_simulate/config.yaml", kOneStep, 4, 1}},
     {"SelfForcing", {.shard = 2}, {"c04_sf_sde/config.yaml", kOneStep, 4, 1}},
+    {"FineTuneSequence", {.shard = 2, .sequence = 2}, {"c01_sft/config.yaml", {}, 4, 1}},
+    {"FineTuneSequenceCheckpointed",
+     {.replicate = 2, .sequence = 2},
+     {"c01_sft/config.yaml", {"--training.model.enable_gradient_checkpointing_type=full"}, 4, 2}},
+    {"SelfForcingSequence",
+     {.shard = 2, .sequence = 2},
+     {"c04_sf_sde/config.yaml", kOneStep, 4, 1}},
+    {"FineTuneTensor", {.tensor = 2}, {"c01_sft/config.yaml", {}, 4, 2}},
+    {"FineTuneTensorCheckpointed",
+     {.shard = 2, .tensor = 2},
+     {"c01_sft/config.yaml",
+      {"--training.data.train_batch_size=1",
+       "--training.model.enable_gradient_checkpointing_type=full"},
+      4,
+      1}},
+    {"Dmd2Tensor", {.tensor = 2}, {"c02_dmd2_simulate/config.yaml", kOneStep, 4, 1}},
+    {"SelfForcingTensor", {.tensor = 2}, {"c04_sf_sde/config.yaml", kOneStep, 4, 1}},
 };
+
+void set_layout(LayoutRun& run, const MeshSizes& sizes) {
+  const auto set = [&](const char* key, int64_t value) {
+    run.overrides.push_back(fmt::format("--training.distributed.{}={}", key, value));
+  };
+  set("num_gpus", sizes.num_ranks());
+  set("hsdp_replicate_dim", sizes.replicate);
+  set("hsdp_shard_dim", sizes.shard);
+  set("sp_size", sizes.sequence);
+  set("tp_size", sizes.tensor);
+}
 
 TEST_P(PlannedTraffic, is_what_ranks_send) {
   const auto& [name, sizes, run] = GetParam();
   LayoutRun planned = run;
-  planned.overrides.push_back(fmt::format("--training.distributed.num_gpus={}", sizes.num_ranks()));
-  planned.overrides.push_back(
-      fmt::format("--training.distributed.hsdp_replicate_dim={}", sizes.replicate));
-  planned.overrides.push_back(fmt::format("--training.distributed.hsdp_shard_dim={}", sizes.shard));
+  set_layout(planned, sizes);
   const Catalog catalog;
   const RunDescription description =
       describe_run({{"", test::read_config(planned, catalog)}}, 0, catalog.tables());

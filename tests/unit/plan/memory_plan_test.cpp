@@ -24,8 +24,12 @@ struct StoreBytes {
   double gradients = 0;
 };
 
-StoreBytes allocate(const WanTransformerConfig& network, const ParameterStore::Options& options) {
-  const ParameterStore store(wan_transformer_parameter_specs(network), options);
+StoreBytes allocate(const RunDescription& run) {
+  const RoleDescription& role = run.roles.front();
+  const ParameterStore store(wan_transformer_parameter_specs(role.network, run.mesh.tensor),
+                             {.compute_dtype = run.compute_bytes == 2 ? at::kBFloat16 : at::kFloat,
+                              .trainable = role.trainable,
+                              .num_shards = run.mesh.shard});
   StoreBytes bytes;
   for (const ParameterGroup& group : store.groups()) {
     bytes.parameters += static_cast<double>(group.flat_value.nbytes());
@@ -38,24 +42,21 @@ StoreBytes allocate(const WanTransformerConfig& network, const ParameterStore::O
 }
 
 TEST(MemoryPlan, parameters_and_gradients_are_those_of_the_store) {
-  for (const int64_t shards : {1, 2, 8}) {
+  for (const MeshSizes& mesh : {MeshSizes{}, MeshSizes{.shard = 2}, MeshSizes{.shard = 8},
+                                MeshSizes{.tensor = 4}, MeshSizes{.shard = 2, .tensor = 2}}) {
     for (const int64_t compute_bytes : {2, 4}) {
       for (const bool trainable : {true, false}) {
         RunDescription run = test::fine_tuning();
-        run.mesh.shard = shards;
+        run.mesh = mesh;
         run.compute_bytes = compute_bytes;
         run.roles.front().trainable = trainable;
         if (!trainable) run.work.passes.front().differentiable = false;
         const MemoryPlan plan = plan_memory(run);
-        const StoreBytes store =
-            allocate(run.roles.front().network,
-                     {.compute_dtype = compute_bytes == 2 ? at::kBFloat16 : at::kFloat,
-                      .trainable = trainable,
-                      .num_shards = shards});
-        EXPECT_EQ(bytes_of(plan, "parameters"), store.parameters)
-            << shards << " " << compute_bytes << " " << trainable;
-        EXPECT_EQ(bytes_of(plan, "gradients"), store.gradients)
-            << shards << " " << compute_bytes << " " << trainable;
+        const StoreBytes store = allocate(run);
+        SCOPED_TRACE(testing::Message() << mesh.shard << " shards, " << mesh.tensor << " tensor, "
+                                        << compute_bytes << " bytes, trainable " << trainable);
+        EXPECT_EQ(bytes_of(plan, "parameters"), store.parameters);
+        EXPECT_EQ(bytes_of(plan, "gradients"), store.gradients);
       }
     }
   }
@@ -115,6 +116,14 @@ TEST(MemoryPlan, a_cache_holds_keys_and_values_of_its_window) {
                           student.network.width() * student.network.num_layers);
   EXPECT_EQ(all_frames - bytes_of(plan_memory(run), "key-value cache"),
             static_cast<double>(run.num_frames - 6) * per_frame);
+}
+
+TEST(MemoryPlan, parallel_ranks_share_a_cache_by_heads) {
+  RunDescription run = test::self_forcing();
+  run.text_tokens = 0;
+  const double whole = bytes_of(plan_memory(run), "key-value cache");
+  run.mesh = {.shard = 2, .sequence = 2, .tensor = 2};
+  EXPECT_EQ(bytes_of(plan_memory(run), "key-value cache"), whole / 4);
 }
 
 TEST(MemoryPlan, the_text_encoder_is_a_moment_of_its_own) {

@@ -81,6 +81,27 @@ TEST(StepPlan, bytes_of_a_shared_sequence) {
   EXPECT_EQ(step.num_samples, 1);
 }
 
+TEST(StepPlan, bytes_and_work_of_split_layers) {
+  RunDescription run = test::fine_tuning();
+  const double whole_flops = plan_step(run, 2).flops();
+  const double whole_checkpoint = plan_step(run, 2).checkpoint_bytes;
+  run.mesh = {.shard = 2, .tensor = 2};
+  const StepPlan step = plan_step(run, 2);
+  const auto& network = run.roles.front().network;
+  const auto tokens = static_cast<double>(step.tokens_per_sample);
+  const double entering = 3 * tokens + static_cast<double>(run.text_tokens);
+  // bf16 outputs of three pairs of layers and the gradients of what entered them, text included;
+  // fp32 squares of three queries and keys and the text's keys, and their gradients.
+  const double summed =
+      2 * static_cast<double>(network.width()) * (3 * tokens + entering) + 4 * 2 * entering;
+  const LinkTraffic& sums = traffic_of(step, "all-reduce of split layers");
+  EXPECT_DOUBLE_EQ(sums.bytes, static_cast<double>(network.num_layers) * summed * 2 / 2);
+  EXPECT_FALSE(sums.between_machines);
+  EXPECT_TRUE(traffic_of(step, "all-gather of parameters").between_machines);
+  EXPECT_NEAR(step.flops() / whole_flops, 0.5, 0.05);
+  EXPECT_EQ(step.checkpoint_bytes, whole_checkpoint);
+}
+
 TEST(StepPlan, time_waits_for_the_longer_of_computation_and_gathers) {
   RunDescription run = test::fine_tuning(test::large_network());
   run.mesh = {.shard = 8};
