@@ -233,6 +233,13 @@ RunDescription describe_run(const std::vector<Stage>& stages, size_t index,
   return Describer(stages, index, tables).describe();
 }
 
+std::optional<WanTransformerConfig> network_of(const std::vector<Stage>& stages,
+                                               const config::Component& role) {
+  std::string why;
+  const auto shape = pipeline_shape(start_of(stages, RoleKeys(role).text("init_from")), why);
+  return shape ? std::optional(shape->network) : std::nullopt;
+}
+
 RunDescription on_gpus(RunDescription run) {
   const RunDescription defaults;
   run.block_kind = BlockKind::kPlain;

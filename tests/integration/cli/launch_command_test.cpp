@@ -11,13 +11,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
-#include <netinet/in.h>
 #include <nlohmann/json.hpp>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "integration/cli/command.h"
+#include "support/loopback.h"
 #include "zoetrope/base/file.h"
+#include "zoetrope/tensor/device.h"
 #include "zoetrope/tensor/safetensors.h"
 
 namespace zoetrope::test {
@@ -29,33 +28,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 using Clock = std::chrono::steady_clock;
-
-/// A socket at a free port of the loopback address; listens, and says nothing.
-class SilentListener {
- public:
-  SilentListener() : descriptor_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof(address);
-    EXPECT_EQ(bind(descriptor_, reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(listen(descriptor_, 4), 0);
-    getsockname(descriptor_, reinterpret_cast<sockaddr*>(&address), &size);
-    port_ = ntohs(address.sin_port);
-  }
-  ~SilentListener() { close(descriptor_); }
-  SilentListener(const SilentListener&) = delete;
-  SilentListener& operator=(const SilentListener&) = delete;
-  int port() const { return port_; }
-
- private:
-  int descriptor_;
-  int port_ = 0;
-};
-
-int free_port() {
-  return SilentListener().port();
-}
 
 class Launch : public testing::Test {
  protected:
@@ -255,6 +227,34 @@ TEST_F(Launch, TheNumberOfRanksMustBeThatOfTheConfig) {
   EXPECT_EQ(launched.messages,
             "zoetrope: --nproc-per-node: must give, times --nnodes, the 2 processes of "
             "training.distributed.num_gpus, but got 3 x 1\n");
+}
+
+// Before weights are read: the model folder has none.
+TEST_F(Launch, FaultsOfTheLayoutAreAllNamedBeforeAnythingIsLoaded) {
+  if (num_cuda_devices() > 0) GTEST_SKIP() << "a process must not have its device";
+  const fs::path model = fs::path(ZOETROPE_SOURCE_DIR) / "tests/golden/reference/_models/wan_a";
+  fs::create_directories(folder_ / "model/transformer");
+  fs::copy_file(model / "transformer/config.json", folder_ / "model/transformer/config.json");
+  Variables variables = torchrun(0, free_port());
+  std::find(variables.begin(), variables.end(),
+            std::pair<std::string, std::string>("LOCAL_RANK", "0"))
+      ->second = "1";
+  const CommandResult result = run_zoetrope(
+      train({"--models.student.init_from=" + (folder_ / "model").string(),
+             "--training.distributed.device=cuda", "--training.distributed.num_gpus=33",
+             "--training.distributed.tp_size=3"}),
+      variables);
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(
+      result.messages,
+      AllOf(HasSubstr("the config has 4 faults:"),
+            HasSubstr("must be the number of processes that were started, 2, but got 33"),
+            HasSubstr("training.distributed.device: cuda needs GPU 1 in this process, but this "
+                      "build sees 0 GPUs"),
+            HasSubstr("models.student: sequence and tensor parallelism: ranks share the attention "
+                      "heads, so sp_size x tp_size must divide the network's 2 heads, but is "
+                      "1 x 3"),
+            HasSubstr("must have a sample for each of the 11 groups")));
 }
 
 TEST_F(Launch, HalfSetVariablesAreNamed) {
