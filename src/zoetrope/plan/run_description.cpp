@@ -90,16 +90,9 @@ NetworkSize base_size(const RunDescription& run, const RoleDescription& role) {
 NetworkSize trained_size(const RunDescription& run, const RoleDescription& role) {
   if (!role.trainable) fail("plan: the role '{}' must be trained, but is frozen", role.name);
   if (!role.lora) return base_size(run, role);
-  const auto adapters = [&](int64_t tensor_ranks) {
-    return network_size(
-        lora_parameter_specs(wan_transformer_parameter_specs(role.network, tensor_ranks),
-                             *role.lora),
-        1, 1);
-  };
-  // One matrix of each adapter of a split layer is whole on every rank.
-  NetworkSize size = adapters(run.mesh.tensor);
-  size.parameters = adapters(1).parameters;
-  return size;
+  return network_size(
+      lora_parameter_specs(wan_transformer_parameter_specs(role.network), *role.lora), 1,
+      run.mesh.tensor);
 }
 
 CallShape call_shape(const RunDescription& run, const config::NetworkPasses& passes) {
