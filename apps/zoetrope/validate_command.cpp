@@ -6,7 +6,7 @@
 #include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 
-#include "zoetrope/train/layout_check.h"
+#include "zoetrope/train/shape_check.h"
 #include "zoetrope/train/path_check.h"
 #include "zoetrope/train/stages.h"
 
@@ -33,7 +33,7 @@ config::Issues check_file(const std::string& file, const TargetTables& tables, b
         read_stages(config::parse_yaml_file(file), {}, tables, issues);
     for (size_t i = 0; check_paths && i < stages.size(); ++i) {
       check_config_paths(stages[i].config, issues);
-      check_layout(stages, i, issues);
+      check_shapes(stages, i, issues);
     }
   } catch (const ConfigError& error) {
     issues.add({}, "", error.what());

@@ -233,11 +233,13 @@ RunDescription describe_run(const std::vector<Stage>& stages, size_t index,
   return Describer(stages, index, tables).describe();
 }
 
-std::optional<WanTransformerConfig> network_of(const std::vector<Stage>& stages,
-                                               const config::Component& role) {
+std::optional<RoleNetwork> network_of(const std::vector<Stage>& stages,
+                                      const config::Component& role) {
+  const RoleKeys keys(role);
   std::string why;
-  const auto shape = pipeline_shape(start_of(stages, RoleKeys(role).text("init_from")), why);
-  return shape ? std::optional(shape->network) : std::nullopt;
+  const auto pipeline = pipeline_shape(start_of(stages, keys.text("init_from")), why);
+  if (!pipeline) return std::nullopt;
+  return RoleNetwork{pipeline->network, keys.lora()};
 }
 
 RunDescription on_gpus(RunDescription run) {

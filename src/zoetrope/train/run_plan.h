@@ -19,10 +19,14 @@ namespace zoetrope {
 RunDescription describe_run(const std::vector<Stage>& stages, size_t index,
                             const TargetTables& tables);
 
-/// The shape of the network of a role of one of `stages`, found in the same way; nothing where it
-/// cannot be.
-std::optional<WanTransformerConfig> network_of(const std::vector<Stage>& stages,
-                                               const config::Component& role);
+struct RoleNetwork {
+  WanTransformerConfig shape;
+  std::optional<LoraOptions> lora;  ///< of its adapters
+};
+
+/// The network of a role of one of `stages`, found in the same way; nothing where it cannot be.
+std::optional<RoleNetwork> network_of(const std::vector<Stage>& stages,
+                                      const config::Component& role);
 
 /// The same run on GPUs, whatever device the config names.
 RunDescription on_gpus(RunDescription run);

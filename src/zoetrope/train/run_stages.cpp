@@ -17,9 +17,9 @@
 #include "zoetrope/checkpoint/checkpoint_folder.h"
 #include "zoetrope/distributed/rendezvous.h"
 #include "zoetrope/train/config_comparison.h"
-#include "zoetrope/train/layout_check.h"
 #include "zoetrope/train/path_check.h"
 #include "zoetrope/train/run_training.h"
+#include "zoetrope/train/shape_check.h"
 #include "zoetrope/train/stage_start.h"
 
 namespace zoetrope {
@@ -46,7 +46,7 @@ void check_all(const std::vector<Stage>& stages, const RankEnvironment& environm
     parts.emplace_back(fmt::format("stage '{}'", stages[i].name), config::Issues());
     check_supported(stages[i].config.training, environment, parts.back().second);
     check_config_paths(stages[i].config, parts.back().second);
-    check_layout(stages, i, parts.back().second);
+    check_shapes(stages, i, parts.back().second);
   }
   issues.add_parts(parts);
   issues.throw_if_any();

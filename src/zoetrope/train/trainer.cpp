@@ -101,9 +101,9 @@ void Trainer::check_objectives(const StepOutput& output) const {
     const bool has_objective =
         std::any_of(output.objectives.begin(), output.objectives.end(),
                     [&](const auto& objective) { return objective.first == model.get(); });
-    const bool is_updated = std::any_of(
-        optimizers.begin(), optimizers.end(),
-        [&](RoleOptimizer* optimizer) { return &optimizer->model() == model.get(); });
+    const bool is_updated =
+        std::any_of(optimizers.begin(), optimizers.end(),
+                    [&](RoleOptimizer* optimizer) { return &optimizer->model() == model.get(); });
     if (!has_objective || is_updated) continue;
     fail(
         "step {}: a role that gets a gradient must have an optimizer that steps, but that of '{}' "

@@ -1,9 +1,10 @@
-#include "zoetrope/train/layout_check.h"
+#include "zoetrope/train/shape_check.h"
 
 #include <fmt/format.h>
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/data/dataset.h"
+#include "zoetrope/networks/wan_transformer/wan_transformer_parameters.h"
 #include "zoetrope/train/builder.h"
 #include "zoetrope/train/run_plan.h"
 
@@ -13,10 +14,12 @@ namespace {
 void check_networks(const std::vector<Stage>& stages, size_t index, const MeshSizes& sizes,
                     config::Issues& issues) {
   for (const auto& [role, component] : stages[index].config.models) {
-    const auto network = network_of(stages, component);
-    if (!network) continue;
+    const auto found = network_of(stages, component);
+    if (!found) continue;
     try {
-      check_parallel_ranks(*network, sizes.sequence, sizes.tensor);
+      check_parallel_ranks(found->shape, sizes.sequence, sizes.tensor);
+      if (found->lora)
+        lora_parameter_specs(wan_transformer_parameter_specs(found->shape), *found->lora);
     } catch (const ConfigError& error) {
       issues.add({}, fmt::format("models.{}", role), error.what());
     }
@@ -33,12 +36,12 @@ int64_t count_rows_if_readable(const std::vector<DataSource>& sources, int64_t e
 
 }  // namespace
 
-void check_layout(const std::vector<Stage>& stages, size_t index, config::Issues& issues) {
+void check_shapes(const std::vector<Stage>& stages, size_t index, config::Issues& issues) {
   const TrainingConfig& training = stages[index].config.training;
   const MeshSizes sizes = mesh_sizes(training.distributed);
-  if (sizes.num_ranks() == 1) return;
   check_networks(stages, index, sizes, issues);
   const int64_t num_groups = sizes.num_data_groups();
+  if (num_groups == 1) return;
   const int64_t num_rows = count_rows_if_readable(training.data.data_path.sources, num_groups);
   if (num_rows < num_groups) {
     issues.add({}, "training.data.data_path",
