@@ -18,7 +18,8 @@ constexpr const char* kExamples = R"(Examples:
   zoetrope validate --check-paths runs/*.yaml
 
 Prints every fault of every file (where, what must hold, what came, the nearest known name) and exits with 1 if there is
-any. Paths and Hugging Face names are looked up only with --check-paths.)";
+any. Paths and Hugging Face names are looked up only with --check-paths, and then also whether the ranks can share networks and
+samples.)";
 
 struct Options {
   std::vector<std::string> files;
