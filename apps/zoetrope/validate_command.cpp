@@ -6,6 +6,7 @@
 #include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 
+#include "zoetrope/train/shape_check.h"
 #include "zoetrope/train/path_check.h"
 #include "zoetrope/train/stages.h"
 
@@ -17,7 +18,8 @@ constexpr const char* kExamples = R"(Examples:
   zoetrope validate --check-paths runs/*.yaml
 
 Prints every fault of every file (where, what must hold, what came, the nearest known name) and exits with 1 if there is
-any. Paths and Hugging Face names are looked up only with --check-paths.)";
+any. Paths and Hugging Face names are looked up only with --check-paths, and then also whether the ranks can share networks and
+samples.)";
 
 struct Options {
   std::vector<std::string> files;
@@ -30,8 +32,9 @@ config::Issues check_file(const std::string& file, const TargetTables& tables, b
   try {
     const std::vector<Stage> stages =
         read_stages(config::parse_yaml_file(file), {}, tables, issues);
-    for (const Stage& stage : stages) {
-      if (check_paths) check_config_paths(stage.config, issues);
+    for (size_t i = 0; check_paths && i < stages.size(); ++i) {
+      check_config_paths(stages[i].config, issues);
+      check_shapes(stages, i, issues);
     }
   } catch (const ConfigError& error) {
     issues.add({}, "", error.what());

@@ -22,13 +22,18 @@ struct FakeRun {
     order.seed = 7;
     order.batch_size = batch_size;
     loader = std::make_unique<DataLoader>(dataset, order, LoaderOptions{});
+    method = std::make_unique<FineTuneMethod>(FineTuneConfig{}, method_context());
+    checkpoints.checkpoint.output_dir = "unused";
+  }
+
+  /// With a student of its own.
+  MethodContext method_context() {
     MethodContext context;
     context.roles.add("student", std::make_unique<FakeModel>(random));
     context.optimizer.learning_rate = 0.05;
     context.max_train_steps = 3;
     context.random = &random;
-    method = std::make_unique<FineTuneMethod>(FineTuneConfig{}, std::move(context));
-    checkpoints.checkpoint.output_dir = "unused";
+    return context;
   }
 
   void train(int64_t num_steps, int64_t accumulation) {

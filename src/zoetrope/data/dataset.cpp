@@ -52,6 +52,18 @@ std::vector<fs::path> find_files(const fs::path& source) {
 
 }  // namespace
 
+int64_t count_rows(const std::vector<DataSource>& sources, int64_t enough) {
+  int64_t num_rows = 0;
+  for (const DataSource& source : sources) {
+    if (source.repeat == 0) continue;
+    for (const fs::path& file : find_files(source.path)) {
+      num_rows += source.repeat * ParquetFile(file, detect_parquet_schema(file)).num_rows();
+      if (num_rows >= enough) return num_rows;
+    }
+  }
+  return num_rows;
+}
+
 /// Row groups by (file, group); the least recently used ones go when there are too many bytes.
 class ParquetDataset::Cache {
  public:

@@ -16,6 +16,10 @@
 
 namespace zoetrope {
 
+/// Rows of `sources`, counted file by file until there are `enough`; reads footers only. Throws
+/// DataError as ParquetDataset.
+int64_t count_rows(const std::vector<DataSource>& sources, int64_t enough);
+
 class ParquetDataset {
  public:
   /// Finds the files (recursively, sorted by real path; a source may also be one file), reads their

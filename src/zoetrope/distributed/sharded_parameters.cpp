@@ -4,6 +4,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "zoetrope/base/error.h"
+#include "zoetrope/distributed/tensor_parallel.h"
 
 namespace zoetrope {
 
@@ -196,14 +197,9 @@ at::Tensor ShardedParameters::gather_flat(const at::Tensor& shard) {
   return whole.to(at::kCPU);
 }
 
-at::Tensor ShardedParameters::gather_parts(const at::Tensor& part, int64_t dimension) {
+at::Tensor ShardedParameters::gather_parts(const at::Tensor& part, at::IntArrayRef whole_shape) {
   const at::NoGradGuard no_grad;
-  const at::Tensor own = part.detach().to(at::kCPU).movedim(dimension, 0).contiguous();
-  std::vector<int64_t> shape = own.sizes().vec();
-  shape[0] *= tensor_->size();
-  const at::Tensor whole = at::empty(shape, own.options());
-  tensor_->all_gather(own.flatten(), whole.view({-1})).wait();
-  return whole.movedim(0, dimension).contiguous();
+  return whole_of(tensor_, part.detach().to(at::kCPU), whole_shape).contiguous();
 }
 
 }  // namespace zoetrope

@@ -49,7 +49,7 @@ class ShardedParameters : public ParameterResidency {
   std::vector<std::vector<double>> gather_numbers(const std::vector<double>& numbers) override;
   std::vector<std::vector<double>> gather_part_numbers(const std::vector<double>& numbers) override;
   at::Tensor gather_flat(const at::Tensor& shard) override;
-  at::Tensor gather_parts(const at::Tensor& part, int64_t dimension) override;
+  at::Tensor gather_parts(const at::Tensor& part, at::IntArrayRef whole_shape) override;
 
  private:
   /// Of a group: number of micro-batches (falling powers of two) and the sum of their gradients.

@@ -128,7 +128,8 @@ class TrainingMethod {
   /// Takes a state_dict of the same method, before the first resumed step. Throws CheckpointError
   /// when it does not fit.
   virtual void load_state_dict(const StateDict& /*state*/) {}
-  /// The optimizers that step at `step`.
+  /// The optimizers that step at `step`: those of every role that its objectives are for, since no
+  /// gradient is kept for a later step.
   virtual std::vector<RoleOptimizer*> optimizers(int64_t step) = 0;
   /// How the student is to be sampled that this method trains for few steps; none otherwise.
   virtual std::optional<FewStepRollout> few_step_rollout() { return std::nullopt; }

@@ -45,9 +45,9 @@ class ParameterResidency {
   /// The whole of a flat buffer of which each rank has a shard, on the CPU; `shard` itself where
   /// nothing is spread. All ranks must call it.
   virtual at::Tensor gather_flat(const at::Tensor& shard) = 0;
-  /// The whole of a tensor on the CPU of which tensor-parallel ranks have parts in `dimension`. All
+  /// The whole tensor of `whole_shape` on the CPU, of which tensor-parallel ranks have parts. All
   /// of them must call it.
-  virtual at::Tensor gather_parts(const at::Tensor& part, int64_t dimension) = 0;
+  virtual at::Tensor gather_parts(const at::Tensor& part, at::IntArrayRef whole_shape) = 0;
 };
 
 /// Everything is in memory at all times.
@@ -70,7 +70,9 @@ class AlwaysResident : public ParameterResidency {
     return {numbers};
   }
   at::Tensor gather_flat(const at::Tensor& shard) override { return shard; }
-  at::Tensor gather_parts(const at::Tensor& part, int64_t /*dimension*/) override { return part; }
+  at::Tensor gather_parts(const at::Tensor& part, at::IntArrayRef /*whole_shape*/) override {
+    return part;
+  }
 };
 
 }  // namespace zoetrope

@@ -119,14 +119,27 @@ std::vector<TensorSpec> ParameterStore::specs() const {
   return specs;
 }
 
+std::vector<TensorSpec> ParameterStore::whole_specs() const {
+  std::vector<TensorSpec> whole = specs();
+  for (TensorSpec& spec : whole) {
+    if (const auto split = part(spec.name)) spec.shape = split->whole_shape;
+  }
+  return whole;
+}
+
 void ParameterStore::load(const NamedTensors& tensors) {
   at::NoGradGuard no_grad;
-  for (const auto& [name, tensor] : tensors) {
+  for (const auto& [name, whole] : tensors) {
     const Parameter& parameter = at(name);
-    if (parameter.value.sizes() != tensor.sizes()) {
+    const at::IntArrayRef shape = parameter.value.sizes();
+    const auto split = part(name);
+    const at::IntArrayRef whole_shape = split ? at::IntArrayRef(split->whole_shape) : shape;
+    if (whole.sizes() != whole_shape) {
       fail<CheckpointError>("parameter '{}' must have shape {}, but got {}", name,
-                            format_shape(parameter.value.sizes()), format_shape(tensor.sizes()));
+                            format_shape(whole_shape), format_shape(whole.sizes()));
     }
+    const at::Tensor tensor =
+        split ? whole.narrow(split->dimension, split->offset, shape[split->dimension]) : whole;
     const ParameterGroup& group = groups_[index_.at(name).first];
     const int64_t kept = group.flat_value.numel();
     const int64_t first = options_.shard_index * kept;
@@ -181,20 +194,22 @@ NamedTensors ParameterStore::tensors_of(const std::vector<at::Tensor>& flat_buff
       at::Tensor tensor =
           whole.narrow(0, parameter.offset, parameter.value.numel()).view(parameter.value.sizes());
       if (const auto split = part(parameter.name))
-        tensor = residency_->gather_parts(tensor, split->dimension);
+        tensor = residency_->gather_parts(tensor, split->whole_shape);
       if (needed) tensors.emplace_back(parameter.name, std::move(tensor));
     }
   }
   return tensors;
 }
 
-void ParameterStore::declare_parts(const std::vector<TensorSpec>& whole_specs, int64_t index) {
-  const std::vector<TensorSpec> own = specs();
-  for (size_t i = 0; i < own.size(); ++i) {
-    const std::vector<int64_t>& whole = whole_specs[i].shape;
-    for (size_t d = 0; d < whole.size(); ++d) {
-      if (whole[d] == own[i].shape[d]) continue;
-      parts_[own[i].name] = {whole, static_cast<int64_t>(d), index * own[i].shape[d]};
+void ParameterStore::declare_parts(const std::vector<ParameterGroupSpec>& whole, int64_t index) {
+  part_index_ = index;
+  for (const ParameterGroupSpec& group : whole) {
+    for (const auto& [name, whole_shape] : group.parameters) {
+      const at::IntArrayRef own = at(name).value.sizes();
+      for (size_t d = 0; d < whole_shape.size(); ++d) {
+        if (whole_shape[d] != own[d])
+          parts_[name] = {whole_shape, static_cast<int64_t>(d), index * own[d]};
+      }
     }
   }
 }

@@ -89,8 +89,10 @@ class ParameterStore {
 
   /// Name and shape of every parameter, in the order of the groups.
   std::vector<TensorSpec> specs() const;
-  /// Copies `tensors` (any type, any device; names and shapes as in specs()), or what of them is
-  /// kept here, into masters and values.
+  /// The same with the shapes of whole tensors, as they are in files.
+  std::vector<TensorSpec> whole_specs() const;
+  /// Copies `tensors` (any type, any device; names and shapes as in whole_specs()), or what of them
+  /// is kept here, into masters and values.
   void load(const NamedTensors& tensors);
   /// What is kept here of the masters (or of the values of a frozen network), as views.
   TensorShards shards() const;
@@ -101,9 +103,11 @@ class ParameterStore {
   /// nothing say so and get nothing.
   NamedTensors tensors(bool needed = true) const;
   /// Says that tensor-parallel ranks have equal parts of the parameters whose shape differs from
-  /// that in `whole_specs` (in the order of specs()) in one dimension, and that this is the rank
+  /// that in `whole` (the same groups and names) in one dimension, and that this is the rank
   /// `index`.
-  void declare_parts(const std::vector<TensorSpec>& whole_specs, int64_t index);
+  void declare_parts(const std::vector<ParameterGroupSpec>& whole, int64_t index);
+  /// 0 where no parts were declared.
+  int64_t part_index() const { return part_index_; }
   /// None for a parameter that is whole.
   std::optional<TensorPart> part(const std::string& name) const;
   /// The same of other buffers, one for each group.
@@ -122,6 +126,7 @@ class ParameterStore {
   std::vector<ParameterGroup> groups_;
   std::unordered_map<std::string, std::pair<size_t, size_t>> index_;
   std::unordered_map<std::string, TensorPart> parts_;
+  int64_t part_index_ = 0;
 };
 
 }  // namespace zoetrope

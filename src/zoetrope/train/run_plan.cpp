@@ -233,6 +233,15 @@ RunDescription describe_run(const std::vector<Stage>& stages, size_t index,
   return Describer(stages, index, tables).describe();
 }
 
+std::optional<RoleNetwork> network_of(const std::vector<Stage>& stages,
+                                      const config::Component& role) {
+  const RoleKeys keys(role);
+  std::string why;
+  const auto pipeline = pipeline_shape(start_of(stages, keys.text("init_from")), why);
+  if (!pipeline) return std::nullopt;
+  return RoleNetwork{pipeline->network, keys.lora()};
+}
+
 RunDescription on_gpus(RunDescription run) {
   const RunDescription defaults;
   run.block_kind = BlockKind::kPlain;

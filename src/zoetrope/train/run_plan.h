@@ -1,6 +1,8 @@
 // From a checked config to the plan of its run: reads the shapes of networks, and nothing else.
 #pragma once
 
+#include <optional>
+
 #include <c10/core/Device.h>
 
 #include "zoetrope/plan/plan_report.h"
@@ -16,6 +18,15 @@ namespace zoetrope {
 /// method that does not say what it does.
 RunDescription describe_run(const std::vector<Stage>& stages, size_t index,
                             const TargetTables& tables);
+
+struct RoleNetwork {
+  WanTransformerConfig shape;
+  std::optional<LoraOptions> lora;  ///< of its adapters
+};
+
+/// The network of a role of one of `stages`, found in the same way; nothing where it cannot be.
+std::optional<RoleNetwork> network_of(const std::vector<Stage>& stages,
+                                      const config::Component& role);
 
 /// The same run on GPUs, whatever device the config names.
 RunDescription on_gpus(RunDescription run);

@@ -16,10 +16,10 @@
 #include "zoetrope/base/stop_signal.h"
 #include "zoetrope/checkpoint/checkpoint_folder.h"
 #include "zoetrope/distributed/rendezvous.h"
-#include "zoetrope/tensor/device.h"
 #include "zoetrope/train/config_comparison.h"
 #include "zoetrope/train/path_check.h"
 #include "zoetrope/train/run_training.h"
+#include "zoetrope/train/shape_check.h"
 #include "zoetrope/train/stage_start.h"
 
 namespace zoetrope {
@@ -42,14 +42,14 @@ bool has_influence(const ConfigDifference& difference) {
 void check_all(const std::vector<Stage>& stages, const RankEnvironment& environment) {
   config::Issues issues;
   std::vector<std::pair<std::string, config::Issues>> parts;
-  for (const Stage& stage : stages) {
-    parts.emplace_back(fmt::format("stage '{}'", stage.name), config::Issues());
-    check_supported(stage.config.training, environment.num_ranks, parts.back().second);
-    check_config_paths(stage.config, parts.back().second);
+  for (size_t i = 0; i < stages.size(); ++i) {
+    parts.emplace_back(fmt::format("stage '{}'", stages[i].name), config::Issues());
+    check_supported(stages[i].config.training, environment, parts.back().second);
+    check_config_paths(stages[i].config, parts.back().second);
+    check_shapes(stages, i, parts.back().second);
   }
   issues.add_parts(parts);
   issues.throw_if_any();
-  resolve_device(stages.front().config.training.distributed.device, environment.local_rank);
 }
 
 /// Throws unless all ranks are of one run: before anything large is read.
@@ -112,20 +112,13 @@ size_t count_finished(const std::vector<Stage>& stages) {
   return num_finished;
 }
 
-int run_plain(const Stage& stage, const ComponentRegistries& registries, Rendezvous& rendezvous) {
-  const TrainingConfig& training = stage.config.training;
-  config::Issues issues;
-  check_supported(training, rendezvous.environment().num_ranks, issues);
-  issues.throw_if_any();
-  resolve_device(training.distributed.device, rendezvous.environment().local_rank);
-  check_ranks({stage}, 0, rendezvous);
-  return run_training(stage.config, registries, rendezvous);
-}
-
 int run_all(const std::vector<Stage>& stages, const ComponentRegistries& registries,
             Rendezvous& rendezvous) {
-  if (stages.front().name.empty()) return run_plain(stages.front(), registries, rendezvous);
   check_all(stages, rendezvous.environment());
+  if (stages.front().name.empty()) {
+    check_ranks(stages, 0, rendezvous);
+    return run_training(stages.front().config, registries, rendezvous);
+  }
   const fs::path run_folder = stages.front().config.training.checkpoint.output_dir;
   std::optional<FolderLock> lock;
   if (rendezvous.is_first()) lock.emplace(run_folder);

@@ -92,7 +92,9 @@ std::unique_ptr<Tracker> make_run_trackers(const RunConfig& config, bool resumed
 
 }  // namespace
 
-void check_supported(const TrainingConfig& training, int64_t num_ranks, config::Issues& issues) {
+void check_supported(const TrainingConfig& training, const RankEnvironment& environment,
+                     config::Issues& issues) {
+  const int64_t num_ranks = environment.num_ranks;
   const auto refuse = [&](const std::string& path, const std::string& message) {
     issues.add({}, path, message);
   };
@@ -110,6 +112,11 @@ void check_supported(const TrainingConfig& training, int64_t num_ranks, config::
   const CheckpointConfig& checkpoint = training.checkpoint;
   if (checkpoint.output_dir.empty()) {
     refuse("training.checkpoint.output_dir", "must name the run's folder, but is empty");
+  }
+  try {
+    resolve_device(training.distributed.device, environment.local_rank);
+  } catch (const ConfigError& error) {
+    refuse("", error.what());
   }
 }
 

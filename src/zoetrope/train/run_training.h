@@ -7,9 +7,10 @@
 
 namespace zoetrope {
 
-/// Adds an issue for everything that the config asks for and that `num_ranks` ranks of this version
-/// cannot give: better no run than another one than was asked for.
-void check_supported(const TrainingConfig& training, int64_t num_ranks, config::Issues& issues);
+/// Adds an issue for everything that the config asks for and that the ranks that were started and
+/// this rank's machine cannot give: better no run than another one than was asked for.
+void check_supported(const TrainingConfig& training, const RankEnvironment& environment,
+                     config::Issues& issues);
 
 /// Trains as `config` says. The run folder (training.checkpoint.output_dir) gets config.yaml
 /// (resolved), the trackers' files, validation videos, and at the end `diffusers` (and

@@ -1,5 +1,6 @@
 #include "zoetrope/train/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -93,7 +94,26 @@ Trainer::StepTotals Trainer::run_micro_batches() {
   return totals;
 }
 
+// A gradient that is kept for the next step would be summed over the ranks once more.
+void Trainer::check_objectives(const StepOutput& output) const {
+  const std::vector<RoleOptimizer*> optimizers = method_.optimizers(state_.step);
+  for (const auto& [role, model] : method_.roles().all()) {
+    const bool has_objective =
+        std::any_of(output.objectives.begin(), output.objectives.end(),
+                    [&](const auto& objective) { return objective.first == model.get(); });
+    const bool is_updated =
+        std::any_of(optimizers.begin(), optimizers.end(),
+                    [&](RoleOptimizer* optimizer) { return &optimizer->model() == model.get(); });
+    if (!has_objective || is_updated) continue;
+    fail(
+        "step {}: a role that gets a gradient must have an optimizer that steps, but that of '{}' "
+        "does not",
+        state_.step, role);
+  }
+}
+
 void Trainer::backward(const StepOutput& output, bool is_last) {
+  check_objectives(output);
   const auto for_each_store = [&](const auto& visit) {
     for (const auto& [role, model] : method_.roles().all()) {
       for (ParameterStore* store : model->parameter_stores()) visit(store->residency());
@@ -145,8 +165,7 @@ void Trainer::log_step(std::vector<Metric> metrics, const StepTotals& totals, do
   };
   metrics.push_back({"samples_per_sec", per_sec(totals.num_samples)});
   metrics.push_back({"tokens_per_sec", per_sec(totals.num_tokens)});
-  const uint64_t peak_bytes =
-      peak_tensor_bytes(method_.student().parameters().options().device);
+  const uint64_t peak_bytes = peak_tensor_bytes(method_.student().parameters().options().device);
   constexpr double kGib = 1024.0 * 1024.0 * 1024.0;
   if (peak_bytes > 0)
     metrics.push_back({"memory_peak_gib", static_cast<double>(peak_bytes) / kGib});

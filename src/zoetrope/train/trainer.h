@@ -61,6 +61,7 @@ class Trainer {
       const std::vector<RoleOptimizer*>& optimizers) const;
   void check_finite(const std::vector<Metric>& losses, const std::vector<OptimizerUpdate>& updates,
                     const StepTotals& totals) const;
+  void check_objectives(const StepOutput& output) const;
   void backward(const StepOutput& output, bool is_last);
   void log_step(std::vector<Metric> metrics, const StepTotals& totals, double step_sec);
   bool any_rank_stops() const;

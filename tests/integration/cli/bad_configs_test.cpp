@@ -11,6 +11,7 @@
 namespace zoetrope {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 constexpr const char* kGood = R"(models:
@@ -162,6 +163,38 @@ TEST_F(BadConfigs, paths_are_looked_up_only_when_asked) {
       result.output,
       HasSubstr(path + ":8: training.data.data_path: must be an existing folder, but there is no "
                        "'absent/data'\n"));
+}
+
+// The tiny Wan has 2 heads and 64 features of its feed-forward, the data ten samples.
+TEST_F(BadConfigs, ranks_that_cannot_share_the_networks_or_the_data) {
+  const std::string reference = std::string(ZOETROPE_SOURCE_DIR) + "/tests/golden/reference/";
+  const auto faults = [&](const std::string& distributed) {
+    std::string text = kGood;
+    for (const auto& [from, to] :
+         {std::pair<std::string, std::string>{"Org/Name", reference + "_models/wan_a"},
+          {"absent/data", reference + "_data/t2v"},
+          {"  optimizer:", "  distributed: {" + distributed + "}\n  optimizer:"}})
+      text.replace(text.find(from), from.size(), to);
+    const auto result = test::run_zoetrope({"validate", "--check-paths", write_text(text)});
+    EXPECT_EQ(result.exit_code, result.output.ends_with(": ok\n") ? 0 : 1);
+    return result.output;
+  };
+  EXPECT_THAT(faults("num_gpus: 4, sp_size: 4"),
+              AllOf(HasSubstr("1 fault\n"),
+                    HasSubstr("models.student: sequence and tensor parallelism: ranks share the "
+                              "attention heads, so sp_size x tp_size must divide the network's 2 "
+                              "heads, but is 4 x 1")));
+  EXPECT_THAT(faults("num_gpus: 4, sp_size: 2, tp_size: 2"), HasSubstr("but is 2 x 2"));
+  EXPECT_THAT(faults("num_gpus: 10, sp_size: 1"), HasSubstr(": ok\n"));
+  EXPECT_THAT(
+      faults("num_gpus: 22, sp_size: 2"),
+      AllOf(HasSubstr("1 fault\n"),
+            HasSubstr("training.data.data_path: must have a sample for each of the 11 groups of "
+                      "ranks that read different ones (22 ranks, sp_size 2, tp_size 1), but has "
+                      "10; use fewer ranks or a larger sp_size")));
+  EXPECT_THAT(faults("num_gpus: 33, sp_size: 1, tp_size: 3"),
+              AllOf(HasSubstr("2 faults\n"), HasSubstr("but is 1 x 3"),
+                    HasSubstr("each of the 11 groups")));
 }
 
 TEST_F(BadConfigs, validating_costs_little_more_than_starting) {

@@ -11,13 +11,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
-#include <netinet/in.h>
 #include <nlohmann/json.hpp>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "integration/cli/command.h"
+#include "support/loopback.h"
 #include "zoetrope/base/file.h"
+#include "zoetrope/networks/lora/lora_file.h"
+#include "zoetrope/tensor/device.h"
 #include "zoetrope/tensor/safetensors.h"
 
 namespace zoetrope::test {
@@ -29,33 +29,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 using Clock = std::chrono::steady_clock;
-
-/// A socket at a free port of the loopback address; listens, and says nothing.
-class SilentListener {
- public:
-  SilentListener() : descriptor_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof(address);
-    EXPECT_EQ(bind(descriptor_, reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(listen(descriptor_, 4), 0);
-    getsockname(descriptor_, reinterpret_cast<sockaddr*>(&address), &size);
-    port_ = ntohs(address.sin_port);
-  }
-  ~SilentListener() { close(descriptor_); }
-  SilentListener(const SilentListener&) = delete;
-  SilentListener& operator=(const SilentListener&) = delete;
-  int port() const { return port_; }
-
- private:
-  int descriptor_;
-  int port_ = 0;
-};
-
-int free_port() {
-  return SilentListener().port();
-}
 
 class Launch : public testing::Test {
  protected:
@@ -171,6 +144,32 @@ TEST_F(Launch, TwoRanksTrainAsOneWithTheirBatches) {
   }
 }
 
+TEST_F(Launch, RanksThatSplitLayersWriteTheAdaptersOfOneRank) {
+  const std::vector<std::string> lora = {"--models.student.lora.enable=true",
+                                         "--models.student.lora.rank=4",
+                                         "--models.student.lora.target_modules=[to_q,to_out,ffn]"};
+  std::vector<std::string> one = lora;
+  one.insert(one.end(), {"--training.distributed.num_gpus=1",
+                         "--training.checkpoint.output_dir=" + (folder_ / "one").string()});
+  std::vector<std::string> split = lora;
+  split.emplace_back("--training.distributed.tp_size=2");
+  ASSERT_EQ(run_zoetrope(train(one)).exit_code, 0);
+  const CommandResult result = run_zoetrope(launch({"--nproc-per-node", "2"}, split));
+  ASSERT_EQ(result.exit_code, 0) << result.messages;
+  const LoraWeights expected = read_lora_file(folder_ / "one/lora");
+  const LoraWeights actual = read_lora_file(folder_ / "out/lora");
+  EXPECT_EQ(actual.alpha, expected.alpha);
+  ASSERT_EQ(actual.tensors.size(), expected.tensors.size());
+  for (size_t i = 0; i < expected.tensors.size(); ++i) {
+    const auto& [name, tensor] = expected.tensors[i];
+    EXPECT_EQ(actual.tensors[i].first, name);
+    ASSERT_EQ(actual.tensors[i].second.sizes(), tensor.sizes()) << name;
+    // AdamW makes rounding of the smallest gradients visible in single elements.
+    const double distance = (actual.tensors[i].second - tensor).norm().item<double>();
+    EXPECT_LT(distance, 1e-3 * tensor.norm().item<double>()) << name;
+  }
+}
+
 TEST_F(Launch, TheBinaryRunsUnderTheVariablesOfOtherLaunchers) {
   const int port = free_port();
   const Variables mpi = {{"OMPI_COMM_WORLD_RANK", "1"},
@@ -255,6 +254,34 @@ TEST_F(Launch, TheNumberOfRanksMustBeThatOfTheConfig) {
   EXPECT_EQ(launched.messages,
             "zoetrope: --nproc-per-node: must give, times --nnodes, the 2 processes of "
             "training.distributed.num_gpus, but got 3 x 1\n");
+}
+
+// Before weights are read: the model folder has none.
+TEST_F(Launch, FaultsOfTheLayoutAreAllNamedBeforeAnythingIsLoaded) {
+  if (num_cuda_devices() > 0) GTEST_SKIP() << "a process must not have its device";
+  const fs::path model = fs::path(ZOETROPE_SOURCE_DIR) / "tests/golden/reference/_models/wan_a";
+  fs::create_directories(folder_ / "model/transformer");
+  fs::copy_file(model / "transformer/config.json", folder_ / "model/transformer/config.json");
+  Variables variables = torchrun(0, free_port());
+  std::find(variables.begin(), variables.end(),
+            std::pair<std::string, std::string>("LOCAL_RANK", "0"))
+      ->second = "1";
+  const CommandResult result = run_zoetrope(
+      train({"--models.student.init_from=" + (folder_ / "model").string(),
+             "--training.distributed.device=cuda", "--training.distributed.num_gpus=33",
+             "--training.distributed.tp_size=3"}),
+      variables);
+  EXPECT_EQ(result.exit_code, 1);
+  EXPECT_THAT(
+      result.messages,
+      AllOf(HasSubstr("the config has 4 faults:"),
+            HasSubstr("must be the number of processes that were started, 2, but got 33"),
+            HasSubstr("training.distributed.device: cuda needs GPU 1 in this process, but this "
+                      "build sees 0 GPUs"),
+            HasSubstr("models.student: sequence and tensor parallelism: ranks share the attention "
+                      "heads, so sp_size x tp_size must divide the network's 2 heads, but is "
+                      "1 x 3"),
+            HasSubstr("must have a sample for each of the 11 groups")));
 }
 
 TEST_F(Launch, HalfSetVariablesAreNamed) {

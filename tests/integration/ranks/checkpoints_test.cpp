@@ -33,12 +33,14 @@ class CheckpointsAcrossLayouts : public testing::TestWithParam<const char*> {
  protected:
   CheckpointsAcrossLayouts() { std::filesystem::current_path(test::golden_root()); }
 
-  LayoutResult train_to(int64_t num_steps, const MeshSizes& sizes, const std::string& folder) {
+  LayoutResult train_to(int64_t num_steps, const MeshSizes& sizes, const std::string& folder,
+                        const std::vector<std::string>& overrides = {}) {
     LayoutRun run{GetParam()};
     run.overrides = {
         "--training.data.train_batch_size=1", "--training.distributed.deterministic=true",
         "--callbacks.ema._target_=ema",       "--callbacks.ema.decay=0.5",
         "--callbacks.ema.start_iter=2",       "--training.loop.max_train_steps=8"};
+    run.overrides.insert(run.overrides.end(), overrides.begin(), overrides.end());
     run.num_steps = num_steps;
     run.accumulation = kNumMicroBatches / sizes.num_data_groups();
     return train_on(sizes, run, (folder_ / folder).string());
@@ -87,6 +89,35 @@ TEST_P(CheckpointsAcrossLayouts, TensorParallelRanksGoOnFromShardsAndBack) {
     const double distance = (moved.weights.at(name) - weight).norm().item<double>();
     EXPECT_LT(distance, 1e-4 * weight.norm().clamp_min(1e-30).item<double>()) << name;
   }
+}
+
+// Adapters of split layers are whole in checkpoints, as one rank writes them.
+TEST_P(CheckpointsAcrossLayouts, AdaptersOfTensorParallelRanksGoOnOnAnyLayout) {
+  const std::vector<std::string> lora = {
+      "--models.student.lora.enable=true", "--models.student.lora.rank=4",
+      "--models.student.lora.target_modules=[to_q,to_k,to_v,to_out,ffn,proj_out]"};
+  train_to(6, {}, "one", lora);
+  train_to(2, {}, "moving", lora);
+  train_to(4, {.tensor = 2}, "moving", lora);
+  train_to(5, {.shard = 2, .tensor = 2}, "moving", lora);
+  train_to(6, {}, "moving", lora);
+  train_to(6, {.shard = 2, .tensor = 2}, "split", lora);
+  const DcpFolder expected = checkpoint("one", 6);
+  size_t num_adapters = 0;
+  for (const char* folder : {"moving", "split"}) {
+    const DcpFolder actual = checkpoint(folder, 6);
+    EXPECT_EQ(actual.entries().size(), expected.entries().size());
+    for (const auto& [key, entry] : expected.entries()) {
+      if (!entry.is_tensor || key.find(".lora_") == std::string::npos) continue;
+      const at::Tensor one = expected.read_tensor(key);
+      ASSERT_EQ(actual.read_tensor(key).sizes(), one.sizes()) << key;
+      const double distance = (actual.read_tensor(key) - one).norm().item<double>();
+      // Of moments, too, which are sums of rounded gradients.
+      EXPECT_LE(distance, 1e-4 * one.norm().item<double>()) << folder << " " << key;
+      ++num_adapters;
+    }
+  }
+  EXPECT_GT(num_adapters, 100U);
 }
 
 TEST_P(CheckpointsAcrossLayouts, EachRankWritesItsPartOnce) {

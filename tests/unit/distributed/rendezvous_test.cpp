@@ -9,12 +9,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include <torch/csrc/distributed/c10d/Store.hpp>
-#include <unistd.h>
 
 #include "support/error_text.h"
+#include "support/loopback.h"
 #include "zoetrope/distributed/message_board.h"
 #include "zoetrope/distributed/rank_store.h"
 
@@ -214,31 +212,8 @@ TEST_F(RendezvousTest, AStoreThatEndsIsSaid) {
 
 // ---- The store's address.
 
-/// Accepts connections and says nothing.
-class SilentListener {
- public:
-  SilentListener() : descriptor_(socket(AF_INET, SOCK_STREAM, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    socklen_t size = sizeof(address);
-    EXPECT_EQ(bind(descriptor_, reinterpret_cast<sockaddr*>(&address), size), 0);
-    EXPECT_EQ(listen(descriptor_, 4), 0);
-    getsockname(descriptor_, reinterpret_cast<sockaddr*>(&address), &size);
-    port_ = ntohs(address.sin_port);
-  }
-  ~SilentListener() { close(descriptor_); }
-  SilentListener(const SilentListener&) = delete;
-  SilentListener& operator=(const SilentListener&) = delete;
-  int64_t port() const { return port_; }
-
- private:
-  int descriptor_;
-  int64_t port_ = 0;
-};
-
 TEST(RankStore, APortInUseIsRefused) {
-  const SilentListener other;
+  const test::SilentListener other;
   EXPECT_EQ(test::error_of([&] {
               host_store({kLoopback, other.port()});
             }),
@@ -260,8 +235,7 @@ TEST(RankStore, OnlyOwnAddressesCanBeServed) {
 }
 
 TEST(RankStore, NothingThereIsSaid) {
-  int64_t port = 0;
-  { port = SilentListener().port(); }
+  const int port = test::free_port();
   EXPECT_THAT(
       test::error_of([&] {
         connect_store({kLoopback, port}, milliseconds(200));
@@ -270,7 +244,7 @@ TEST(RankStore, NothingThereIsSaid) {
 }
 
 TEST(RankStore, AnotherProgramOnThePortIsSaid) {
-  const SilentListener silent;
+  const test::SilentListener silent;
   EXPECT_THAT(test::error_of([&] {
                 connect_store({kLoopback, silent.port()}, milliseconds(200));
               }),

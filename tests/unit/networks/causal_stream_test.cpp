@@ -7,6 +7,7 @@
 
 #include "support/error_text.h"
 #include "support/golden.h"
+#include "support/small_network.h"
 #include "zoetrope/networks/wan_transformer/causal_forward.h"
 #include "zoetrope/tensor/memory_count.h"
 
@@ -18,35 +19,6 @@ using testing::HasSubstr;
 constexpr double kTolerance = 1e-5;
 constexpr int64_t kBatch = 2;
 
-WanTransformerConfig small_config() {
-  WanTransformerConfig config;
-  config.num_attention_heads = 2;
-  config.attention_head_dim = 12;
-  config.in_channels = 4;
-  config.out_channels = 4;
-  config.text_dim = 10;
-  config.freq_dim = 16;
-  config.ffn_dim = 40;
-  config.num_layers = 2;
-  return config;
-}
-
-/// A game network: image tokens in place of text, actions in the second block.
-WanTransformerConfig steered_config() {
-  WanTransformerConfig config = small_config();
-  config.is_game = config.is_causal = true;
-  config.text_dim = 0;
-  config.image_dim = 10;
-  config.action = {.blocks = {1},
-                   .heads_num = 2,
-                   .hidden_size = 5,
-                   .keyboard_dim_in = 3,
-                   .keyboard_hidden_dim = 24,
-                   .mouse_hidden_dim = 24,
-                   .mouse_qk_dim_list = {8, 2, 2}};
-  return config;
-}
-
 struct StreamCase {
   const char* name = "";
   CausalAttention attention;
@@ -56,7 +28,11 @@ struct StreamCase {
   at::ScalarType dtype = at::kFloat;
   bool steered = false;
 
-  WanTransformerConfig config() const { return steered ? steered_config() : small_config(); }
+  WanTransformerConfig config() const {
+    WanTransformerConfig config = small_network();
+    if (steered) make_game_network(config, {1}, /*is_causal=*/true);
+    return config;
+  }
 };
 
 /// Passes this small only wait for each other on several threads.
@@ -72,11 +48,7 @@ class CausalStream : public testing::TestWithParam<StreamCase> {
     network_.set_implementation(GetParam().implementation);
     network_.set_checkpointing(GetParam().checkpointing);
     at::manual_seed(12);
-    for (const TensorSpec& spec : network_.parameters().specs()) {
-      at::Tensor value = at::randn(spec.shape) * 0.2;
-      if (spec.name.find("norm") != std::string::npos && spec.name.ends_with("weight")) value += 1;
-      network_.parameters().load({{spec.name, value}});
-    }
+    network_.parameters().load(random_weights(network_.parameters().specs()));
     clip_.hidden_BCTHW = at::randn({kBatch, 4, GetParam().num_frames, 4, 6});
     clip_.timestep = at::rand({kBatch, GetParam().num_frames}) * 1000;
     const at::Tensor tokens = at::randn({kBatch, 9, 10});
@@ -339,7 +311,7 @@ INSTANTIATE_TEST_SUITE_P(Cases, SteeredStream,
 /// A network and a clip for what needs no parameters.
 class CausalCache : public testing::Test {
  protected:
-  CausalCache() : network_(small_config(), {}) {
+  CausalCache() : network_(small_network(), {}) {
     initialize_wan_transformer(network_.parameters(), 3);
   }
 
@@ -348,7 +320,7 @@ class CausalCache : public testing::Test {
     WanTransformerInputs inputs;
     inputs.hidden_BCTHW = at::randn({batch, 4, num_frames, rows, 6});
     inputs.timestep = at::full({batch}, 500.0);
-    inputs.text_BLE = at::randn({batch, 3, small_config().text_dim});
+    inputs.text_BLE = at::randn({batch, 3, small_network().text_dim});
     return inputs;
   }
 
@@ -362,7 +334,7 @@ class CausalCache : public testing::Test {
 };
 
 TEST_F(CausalCache, RefusesAnotherClipUntilItIsCleared) {
-  KeyValueCache frames("cache 'pos'", small_config(), attention(2), 6);
+  KeyValueCache frames("cache 'pos'", small_network(), attention(2), 6);
   streaming_forward(network_, chunk(1, 2, 4), frames, {0, true});
   EXPECT_THAT(error(frames, chunk(2, 2, 4), 2),
               HasSubstr("cache 'pos': was made for batch 1 of 2 x 3 tokens per frame and must be "
@@ -373,7 +345,7 @@ TEST_F(CausalCache, RefusesAnotherClipUntilItIsCleared) {
 }
 
 TEST_F(CausalCache, RefusesFramesThatItHasNoRoomForAndNamesBothNumbers) {
-  KeyValueCache frames("cache", small_config(), attention(2), 4);
+  KeyValueCache frames("cache", small_network(), attention(2), 4);
   streaming_forward(network_, chunk(1, 2, 4), frames, {0, true});
   streaming_forward(network_, chunk(1, 2, 4), frames, {2, true});
   EXPECT_THAT(error(frames, chunk(1, 2, 4), 4),
@@ -381,7 +353,7 @@ TEST_F(CausalCache, RefusesFramesThatItHasNoRoomForAndNamesBothNumbers) {
 }
 
 TEST_F(CausalCache, RefusesGapsAndLostFramesAndTooLargeChunks) {
-  KeyValueCache frames("cache", small_config(), attention(2, 4, 1), 0);
+  KeyValueCache frames("cache", small_network(), attention(2, 4, 1), 0);
   EXPECT_THAT(error(frames, chunk(1, 2, 4), 2), HasSubstr("holds frames up to 0"));
   for (const int64_t begin : {0, 2, 4})
     streaming_forward(network_, chunk(1, 2, 4), frames, {begin, true});
@@ -393,7 +365,7 @@ TEST_F(CausalCache, RefusesGapsAndLostFramesAndTooLargeChunks) {
 }
 
 TEST_F(CausalCache, IsOutOfUseAfterAPassThatFailed) {
-  KeyValueCache frames("cache", small_config(), attention(1), 3);
+  KeyValueCache frames("cache", small_network(), attention(1), 3);
   WanTransformerInputs wrong = chunk(1, 1, 4);
   wrong.text_BLE = at::randn({1, 3, 7});
   EXPECT_THROW(streaming_forward(network_, wrong, frames, {0, true}), c10::Error);
@@ -403,7 +375,7 @@ TEST_F(CausalCache, IsOutOfUseAfterAPassThatFailed) {
 }
 
 TEST_F(CausalCache, MakesTheTextsKeysOnce) {
-  KeyValueCache frames("cache", small_config(), attention(1), 3);
+  KeyValueCache frames("cache", small_network(), attention(1), 3);
   WanTransformerInputs inputs = chunk(1, 1, 4);
   network_.parameters().load({{"proj_out.weight", at::randn({16, 24})}});
   const at::Tensor before = streaming_forward(network_, inputs, frames, {0, false});
@@ -417,7 +389,7 @@ TEST_F(CausalCache, MakesTheTextsKeysOnce) {
 }
 
 TEST_F(CausalCache, KeepsItsMemory) {
-  KeyValueCache frames("cache", small_config(), attention(1, 3), 0);
+  KeyValueCache frames("cache", small_network(), attention(1, 3), 0);
   streaming_forward(network_, chunk(1, 1, 4), frames, {0, true});
   const void* memory = frames.held(0).keys.const_data_ptr();
   frames.clear();

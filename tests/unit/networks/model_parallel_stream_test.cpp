@@ -6,6 +6,7 @@
 
 #include "support/golden.h"
 #include "support/ranks.h"
+#include "support/small_network.h"
 #include "zoetrope/networks/wan_transformer/streaming_network.h"
 
 namespace zoetrope::test {
@@ -22,26 +23,8 @@ struct SharedStreamCase {
 };
 
 WanTransformerConfig stream_config(bool steered) {
-  WanTransformerConfig config;
-  config.num_attention_heads = 4;
-  config.attention_head_dim = 12;
-  config.in_channels = 4;
-  config.out_channels = 4;
-  config.text_dim = 10;
-  config.freq_dim = 16;
-  config.ffn_dim = 72;
-  config.num_layers = 2;
-  if (!steered) return config;
-  config.is_game = config.is_causal = true;
-  config.text_dim = 0;
-  config.image_dim = 10;
-  config.action = {.blocks = {1},
-                   .heads_num = 2,
-                   .hidden_size = 5,
-                   .keyboard_dim_in = 3,
-                   .keyboard_hidden_dim = 24,
-                   .mouse_hidden_dim = 24,
-                   .mouse_qk_dim_list = {8, 2, 2}};
+  WanTransformerConfig config = small_network(/*num_heads=*/4);
+  if (steered) make_game_network(config, {1}, /*is_causal=*/true);
   return config;
 }
 
@@ -52,11 +35,7 @@ struct StreamStart {
   explicit StreamStart(const SharedStreamCase& c) {
     WanTransformer network(stream_config(c.steered), {});
     at::manual_seed(12);
-    for (const TensorSpec& spec : network.parameters().specs()) {
-      at::Tensor value = at::randn(spec.shape) * 0.2;
-      if (spec.name.find("norm") != std::string::npos && spec.name.ends_with("weight")) value += 1;
-      weights.emplace_back(spec.name, value);
-    }
+    weights = random_weights(network.parameters().specs());
     clip.hidden_BCTHW = at::randn({2, 4, kNumFrames, 2, 6});
     clip.timestep = at::rand({2, kNumFrames}) * 1000;
     const at::Tensor tokens = at::randn({2, 9, 10});
@@ -87,7 +66,7 @@ struct Rollout {
 Rollout roll_out(const SharedStreamCase& c, const StreamStart& start, const Mesh& mesh,
                  const StateDict& resumed = {}) {
   WanTransformer network(stream_config(c.steered), {at::kCPU, at::kFloat, true}, mesh.tensor);
-  network.load(start.weights);
+  network.parameters().load(start.weights);
   network.set_implementation(c.implementation);
   network.set_checkpointing(c.checkpointing);
   network.set_sequence_group(mesh.sequence);
@@ -212,7 +191,7 @@ TEST(SharedStreamState, GoesOnWithAnyNumberOfRanks) {
         .name = "State", .attention = window(3, 5, 1), .implementation = implementation};
     const StreamStart start(c);
     WanTransformer network(stream_config(false), {});
-    network.load(start.weights);
+    network.parameters().load(start.weights);
     network.set_implementation(implementation);
     const StateDict state = [&] {
       KeyValueCache cache("cache", network.config(), c.attention, kNumFrames);

@@ -7,6 +7,8 @@
 #include "support/error_text.h"
 #include "support/golden.h"
 #include "support/ranks.h"
+#include "support/small_network.h"
+#include "zoetrope/distributed/sharded_parameters.h"
 #include "zoetrope/networks/wan_transformer/causal_forward.h"
 
 namespace zoetrope::test {
@@ -28,29 +30,12 @@ struct ParallelCase {
 };
 
 WanTransformerConfig config_of(const ParallelCase& c) {
-  WanTransformerConfig config;
-  config.num_attention_heads = 4;
-  config.attention_head_dim = 12;
-  config.in_channels = 4;
-  config.out_channels = 4;
-  config.text_dim = 10;
-  config.freq_dim = 16;
-  config.ffn_dim = 72;
-  config.num_layers = 2;
+  WanTransformerConfig config = small_network(/*num_heads=*/4);
   if (c.conditions == Conditions::kText) return config;
+  const bool is_game = c.conditions != Conditions::kTextAndImage;
+  if (is_game) make_game_network(config, {1}, c.conditions == Conditions::kCausalActions);
   config.image_dim = 7;
   config.added_kv_proj_dim = config.width();
-  if (c.conditions == Conditions::kTextAndImage) return config;
-  config.text_dim = 0;
-  config.is_game = true;
-  config.is_causal = c.conditions == Conditions::kCausalActions;
-  config.action = {.blocks = {1},
-                   .heads_num = 2,
-                   .hidden_size = 5,
-                   .keyboard_dim_in = 3,
-                   .keyboard_hidden_dim = 24,
-                   .mouse_hidden_dim = 24,
-                   .mouse_qk_dim_list = {8, 2, 2}};
   return config;
 }
 
@@ -71,21 +56,10 @@ WanTransformerInputs inputs_of(const ParallelCase& c) {
   return inputs;
 }
 
-/// Random values of every parameter of `specs`.
-NamedTensors random_weights(const std::vector<TensorSpec>& specs) {
-  NamedTensors weights;
-  for (const TensorSpec& spec : specs) {
-    at::Tensor value = at::randn(spec.shape) * 0.2;
-    if (spec.name.find("norm") != std::string::npos && spec.name.ends_with("weight")) value += 1;
-    weights.emplace_back(spec.name, value.to(at::kBFloat16).to(at::kFloat));
-  }
-  return weights;
-}
-
 /// What every rank starts from; made once, because threads share ATen's generator.
 struct Start {
   explicit Start(const ParallelCase& c)
-      : inputs(inputs_of(c)), adapters{4, 8.0, {"to_q", "ffn.net.2", "proj_out"}} {
+      : inputs(inputs_of(c)), adapters{4, 8.0, {"to_q", "ffn.net.2", "add_k_proj", "proj_out"}} {
     WanTransformer network(config_of(c), {at::kCPU, at::kFloat, /*trainable=*/false});
     at::manual_seed(12);
     weights = random_weights(network.parameters().specs());
@@ -138,7 +112,7 @@ NamedTensors summed_gradients(const ParameterStore& parameters, Group& group) {
 Result run(const ParallelCase& c, const Start& start, const Precision& precision,
            const Mesh& mesh) {
   WanTransformer network(config_of(c), {at::kCPU, precision.dtype, !c.lora}, mesh.tensor);
-  network.load(start.weights);
+  network.parameters().load(start.weights);
   if (c.lora) network.add_adapters(start.adapters).parameters().load(start.adapter_weights);
   network.set_implementation(precision.implementation);
   network.set_checkpointing(c.checkpointing);
@@ -206,6 +180,17 @@ void expect_as_near(const Result& shared, const Result& one, const Result& truth
             1.3 * distance(one.gradients, truth.gradients));
 }
 
+/// Gradients of what every tensor-parallel rank has whole.
+void expect_same_bits(const Mesh& mesh, const Result& own, const Result& one) {
+  for (size_t i = 0; i < one.gradients.size(); ++i) {
+    const auto& [name, gradient] = own.gradients[i];
+    if (gradient.sizes() != one.gradients[i].second.sizes()) continue;
+    const at::Tensor all = at::empty({mesh.tensor->size(), gradient.numel()});
+    mesh.tensor->all_gather(gradient.flatten(), all.view({-1})).wait();
+    EXPECT_TRUE(all.equal(all[0].expand_as(all))) << name;
+  }
+}
+
 class ModelParallel : public testing::TestWithParam<ParallelCase> {};
 
 // All in one test, because it takes longer to connect ranks than to run this.
@@ -229,6 +214,7 @@ TEST_P(ModelParallel, OutputsAndGradientsAreThoseOfOneRank) {
       const Result shared = run(c, start, fp32, mesh);
       const Result expected = part_for(mesh, one[i], shared);
       expect_equal(shared, expected);
+      expect_same_bits(mesh, shared, one[i]);
       expect_as_near(run(c, start, bf16, mesh), part_for(mesh, one_bf16[i], shared), expected);
     }
   });
@@ -285,6 +271,17 @@ INSTANTIATE_TEST_SUITE_P(
                      .tensor_ranks = 4,
                      .timestep_shape = {2, 3},
                      .checkpointing = Checkpointing::kFull},
+        ParallelCase{.name = "TensorLora",
+                     .ranks = 1,
+                     .tensor_ranks = 4,
+                     .conditions = Conditions::kTextAndImage,
+                     .lora = true},
+        ParallelCase{.name = "SequenceAndTensorLora",
+                     .ranks = 2,
+                     .tensor_ranks = 2,
+                     .timestep_shape = {2, 3},
+                     .lora = true,
+                     .checkpointing = Checkpointing::kFull},
         ParallelCase{
             .name = "SequenceAndTensor", .ranks = 2, .tensor_ranks = 2, .timestep_shape = {2, 3}},
         ParallelCase{.name = "SequenceAndTensorForcing",
@@ -316,7 +313,7 @@ TEST(ModelParallelTraffic, IsWhatTheFormulaSays) {
     for (const Implementation implementation : {Implementation::kFastest, Implementation::kPlain}) {
       run_ranks({.shard = kRanks, .sequence = kRanks}, [&](const Mesh& mesh) {
         WanTransformer network(config, {at::kCPU, at::kFloat, true});
-        network.load(start.weights);
+        network.parameters().load(start.weights);
         network.set_implementation(implementation);
         network.set_checkpointing(c.checkpointing);
         network.set_sequence_group(mesh.sequence);
@@ -349,13 +346,42 @@ TEST(ModelParallelWeights, PartsMakeTheWholeAgain) {
   const Start start(c);
   run_ranks({.tensor = 4}, [&](const Mesh& mesh) {
     WanTransformer network(config_of(c), {}, mesh.tensor);
-    network.load(start.weights);
+    network.parameters().load(start.weights);
     EXPECT_LT(3 * network.parameters().num_parameters(),
               2 * WanTransformer(config_of(c), {}).parameters().num_parameters());
-    const NamedTensors whole = network.whole_tensors(network.parameters().tensors());
+    network.parameters().set_residency(std::make_unique<ShardedParameters>(
+        network.parameters(), ShardedParameters::Groups{mesh.shard, mesh.replicate, mesh.tensor},
+        ShardingOptions{}, nullptr));
+    const NamedTensors whole = network.parameters().tensors();
     ASSERT_EQ(whole.size(), start.weights.size());
     for (size_t i = 0; i < whole.size(); ++i)
       EXPECT_TRUE(whole[i].second.equal(start.weights[i].second)) << whole[i].first;
+  });
+}
+
+// Whatever the layout, random initialization draws the same numbers.
+TEST(ModelParallelWeights, InitialValuesArePartsOfTheWhole) {
+  const auto initialized = [](const GroupPointer& group) {
+    auto network = std::make_unique<WanTransformer>(
+        config_of({}), ParameterStore::Options{at::kCPU, at::kFloat, /*trainable=*/false}, group);
+    initialize_wan_transformer(network->parameters(), 7);
+    KeyedRandomSource random(8);
+    network->add_adapters({4, 8.0, {"to_q", "ffn.net.2", "proj_out"}}).initialize(random);
+    return network;
+  };
+  const auto one = initialized(nullptr);
+  run_ranks({.tensor = 4}, [&](const Mesh& mesh) {
+    const auto part = initialized(mesh.tensor);
+    for (const auto& [own, whole] :
+         {std::pair(&part->parameters(), &one->parameters()),
+          std::pair(&part->adapters()->parameters(), &one->adapters()->parameters())}) {
+      EXPECT_LT(own->num_parameters(), whole->num_parameters());
+      for (const TensorSpec& spec : own->specs()) {
+        EXPECT_TRUE(
+            own->value(spec.name).equal(part_of(mesh.tensor, whole->value(spec.name), spec.shape)))
+            << spec.name;
+      }
+    }
   });
 }
 
@@ -365,11 +391,6 @@ TEST(ModelParallelConfig, RefusesLayersThatRanksCannotShare) {
   run_ranks({.tensor = 2}, [&](const Mesh& mesh) {
     EXPECT_THAT(error_of([&] { WanTransformer network(config, {}, mesh.tensor); }),
                 testing::HasSubstr("must divide the feed-forward's 71 features, but is 2"));
-    WanTransformer network(config_of({}), {at::kCPU, at::kFloat, /*trainable=*/false}, mesh.tensor);
-    EXPECT_THAT(error_of([&] {
-                  network.add_adapters({4, 8.0, {"to_q"}});
-                }),
-                testing::HasSubstr("tp_size must be 1, but is 2"));
   });
 }
 

@@ -7,6 +7,7 @@
 
 #include "support/error_text.h"
 #include "support/golden.h"
+#include "support/small_network.h"
 #include "zoetrope/networks/wan_transformer/causal_forward.h"
 #include "zoetrope/networks/wan_transformer/conditioned_inputs.h"
 
@@ -20,26 +21,10 @@ constexpr double kTolerance = 1e-5;
 constexpr int64_t kFrames = 5;
 
 WanTransformerConfig game_config(bool is_causal) {
-  WanTransformerConfig config;
-  config.num_attention_heads = 2;
-  config.attention_head_dim = 12;
+  WanTransformerConfig config = small_network();
+  make_game_network(config, {0, 1}, is_causal);
   config.in_channels = 9;
-  config.out_channels = 4;
-  config.text_dim = 0;
-  config.freq_dim = 16;
-  config.ffn_dim = 40;
-  config.num_layers = 2;
-  config.image_dim = 10;
-  config.added_kv_proj_dim = 24;
-  config.is_game = true;
-  config.is_causal = is_causal;
-  config.action = {.blocks = {0, 1},
-                   .heads_num = 2,
-                   .hidden_size = 5,
-                   .keyboard_dim_in = 3,
-                   .keyboard_hidden_dim = 24,
-                   .mouse_hidden_dim = 24,
-                   .mouse_qk_dim_list = {8, 2, 2}};
+  config.added_kv_proj_dim = config.width();
   return config;
 }
 
@@ -47,11 +32,7 @@ class GameNetwork : public testing::TestWithParam<bool> {
  protected:
   GameNetwork() : network_(game_config(GetParam()), {}) {
     at::manual_seed(3);
-    for (const TensorSpec& spec : network_.parameters().specs()) {
-      at::Tensor value = at::randn(spec.shape) * 0.2;
-      if (spec.name.find("norm") != std::string::npos && spec.name.ends_with("weight")) value += 1;
-      network_.parameters().load({{spec.name, value}});
-    }
+    network_.parameters().load(random_weights(network_.parameters().specs()));
     noisy_BCTHW_ = at::randn({2, 4, kFrames, 4, 6});
     timestep_BT_ = at::rand({2, kFrames}) * 1000;
     conditioning_.image_embedding_BLD = at::randn({2, 7, 10});

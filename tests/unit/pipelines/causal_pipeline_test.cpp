@@ -10,6 +10,7 @@
 
 #include "support/error_text.h"
 #include "support/golden.h"
+#include "support/small_network.h"
 
 namespace zoetrope::test {
 namespace {
@@ -19,19 +20,6 @@ using testing::HasSubstr;
 
 constexpr double kTolerance = 1e-5;
 constexpr int64_t kBlock = 2;
-
-WanTransformerConfig small_config() {
-  WanTransformerConfig config;
-  config.num_attention_heads = 2;
-  config.attention_head_dim = 12;
-  config.in_channels = 4;
-  config.out_channels = 4;
-  config.text_dim = 10;
-  config.freq_dim = 16;
-  config.ffn_dim = 40;
-  config.num_layers = 2;
-  return config;
-}
 
 CausalAttention all_of_the_past() {
   CausalAttention attention;
@@ -72,13 +60,9 @@ class RecordedNoise {
 
 class CausalPipeline : public testing::Test {
  protected:
-  CausalPipeline() : network_(small_config(), {at::kCPU, at::kFloat, false}) {
+  CausalPipeline() : network_(small_network(), {at::kCPU, at::kFloat, false}) {
     at::manual_seed(12);
-    for (const TensorSpec& spec : network_.parameters().specs()) {
-      at::Tensor value = at::randn(spec.shape) * 0.2;
-      if (spec.name.find("norm") != std::string::npos && spec.name.ends_with("weight")) value += 1;
-      network_.parameters().load({{spec.name, value}});
-    }
+    network_.parameters().load(random_weights(network_.parameters().specs()));
     text_.conditional.text_embedding_BLD = at::randn({1, 6, 10});
     text_.unconditional.text_embedding_BLD = at::randn({1, 6, 10});
   }

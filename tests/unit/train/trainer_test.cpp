@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/error_text.h"
 #include "support/fake_run.h"
 #include "zoetrope/base/error.h"
 #include "zoetrope/callbacks/ema.h"
@@ -48,6 +49,20 @@ TEST(Trainer, StopsBeforeTheOptimizerWhenTheLossIsNotFinite) {
     EXPECT_THAT(error.what(), HasSubstr("video_000"));
   }
   EXPECT_TRUE(at::equal(run.weights(), before));
+}
+
+TEST(Trainer, RefusesAMethodThatKeepsAGradientForALaterStep) {
+  struct EverySecondStep : FineTuneMethod {
+    using FineTuneMethod::FineTuneMethod;
+    std::vector<RoleOptimizer*> optimizers(int64_t step) override {
+      return step == 2 ? std::vector<RoleOptimizer*>() : FineTuneMethod::optimizers(step);
+    }
+  };
+  FakeRun run(2);
+  run.method = std::make_unique<EverySecondStep>(FineTuneConfig{}, run.method_context());
+  EXPECT_THAT(test::error_of([&] { run.train(3, 1); }),
+              HasSubstr("step 2: a role that gets a gradient must have an optimizer that steps, "
+                        "but that of 'student' does not"));
 }
 
 TEST(Trainer, LogsWhatTheRunNeeds) {

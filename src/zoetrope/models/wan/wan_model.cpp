@@ -66,9 +66,10 @@ WanModel::WanModel(const WanModelConfig& config, const ModelContext& context,
                    context.mesh->tensor),
       noise_schedule_(make_training_schedule(config.flow_shift, context.device)) {
   transformer_.set_sequence_group(context.mesh->sequence);
-  transformer_.load(load_wan_weights(weights_, transformer_.whole_specs(),
-                                     wan_transformer_unused_specs(network)));
-  connect_parameters(transformer_.parameters(), context);
+  ParameterStore& parameters = transformer_.parameters();
+  parameters.load(
+      load_wan_weights(weights_, parameters.whole_specs(), wan_transformer_unused_specs(network)));
+  connect_parameters(parameters, context);
   if (config.lora.enable) add_adapters();
   const auto& checkpointing = config.enable_gradient_checkpointing_type
                                   ? config.enable_gradient_checkpointing_type

@@ -40,12 +40,18 @@ ParameterStore::Options trainable(ParameterStore::Options options) {
   return options;
 }
 
-std::vector<ParameterGroupSpec> group_specs(const ParameterStore& parameters) {
+enum class Shapes { kOfThisRank, kWhole };
+
+std::vector<ParameterGroupSpec> group_specs(const ParameterStore& parameters, Shapes shapes) {
   std::vector<ParameterGroupSpec> specs;
   for (const ParameterGroup& group : parameters.groups()) {
     specs.push_back({group.name, {}});
-    for (const Parameter& parameter : group.parameters)
-      specs.back().parameters.push_back({parameter.name, parameter.value.sizes().vec()});
+    for (const Parameter& parameter : group.parameters) {
+      const auto part = parameters.part(parameter.name);
+      specs.back().parameters.push_back({parameter.name, part && shapes == Shapes::kWhole
+                                                             ? part->whole_shape
+                                                             : parameter.value.sizes().vec()});
+    }
   }
   return specs;
 }
@@ -88,12 +94,15 @@ std::vector<ParameterGroupSpec> lora_parameter_specs(const std::vector<Parameter
 
 std::vector<ParameterGroupSpec> lora_parameter_specs(const ParameterStore& base,
                                                      const LoraOptions& options) {
-  return lora_parameter_specs(group_specs(base), options);
+  return lora_parameter_specs(group_specs(base, Shapes::kOfThisRank), options);
 }
 
 LoraAdapters::LoraAdapters(const ParameterStore& base, LoraOptions options)
     : options_(std::move(options)),
-      parameters_(lora_parameter_specs(base, options_), trainable(base.options())) {}
+      parameters_(lora_parameter_specs(base, options_), trainable(base.options())) {
+  parameters_.declare_parts(lora_parameter_specs(group_specs(base, Shapes::kWhole), options_),
+                            base.part_index());
+}
 
 std::optional<LowRankParameters> LoraAdapters::find(const std::string& name) const {
   if (!parameters_.contains(name + kLoraSuffixA)) return std::nullopt;
@@ -115,7 +124,7 @@ void LoraAdapters::expect_gradients() {
 }
 
 void LoraAdapters::initialize(RandomSource& random) {
-  for (const TensorSpec& spec : parameters_.specs()) {
+  for (const TensorSpec& spec : parameters_.whole_specs()) {
     at::Tensor value = at::zeros(spec.shape);
     if (spec.name.ends_with(kLoraSuffixA)) {
       const double bound = 1.0 / std::sqrt(static_cast<double>(spec.shape[1]));

@@ -46,8 +46,10 @@ std::vector<ParameterGroupSpec> lora_parameter_specs(const ParameterStore& base,
 
 class LoraAdapters {
  public:
-  /// Zero adapters for `base`, on its device and in its compute type, with fp32 masters; whole on
-  /// every rank, since they are small. Throws as lora_parameter_specs.
+  /// Zero adapters for `base`, on its device and in its compute type, with fp32 masters. They are
+  /// not sharded, since they are small; where tensor-parallel ranks have rows of a layer they have
+  /// rows of B, where they have columns those of A, and the other matrix whole. Throws as
+  /// lora_parameter_specs.
   LoraAdapters(const ParameterStore& base, LoraOptions options);
 
   const LoraOptions& options() const { return options_; }
@@ -63,7 +65,8 @@ class LoraAdapters {
   void expect_gradients();
 
   /// A uniform in +-1/sqrt(in_features) (Kaiming with a = sqrt(5)), each tensor's draw keyed by its
-  /// name; B zero, so that the adapted network starts as the network itself.
+  /// name (tensor-parallel ranks take their parts of it); B zero, so that the adapted network
+  /// starts as the network itself.
   void initialize(RandomSource& random);
 
  private:

@@ -148,7 +148,7 @@ void load_lora_weights(LoraAdapters& adapters, const LoraWeights& weights,
   }
   std::map<std::string, at::Tensor> given(weights.tensors.begin(), weights.tensors.end());
   std::vector<std::string> faults;
-  for (const TensorSpec& spec : adapters.parameters().specs()) {
+  for (const TensorSpec& spec : adapters.parameters().whole_specs()) {
     const auto found = given.find(spec.name);
     if (found == given.end()) {
       faults.push_back(fmt::format("'{}' is missing", spec.name));

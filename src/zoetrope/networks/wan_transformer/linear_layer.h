@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "zoetrope/distributed/tensor_parallel.h"
 #include "zoetrope/networks/lora/lora_adapters.h"
 
 namespace zoetrope {
@@ -22,5 +23,14 @@ LinearParameters linear_parameters(const ParameterStore& parameters, const LoraA
 
 /// x W^T + b, with the adapter's (x A^T) B^T * scale.
 at::Tensor linear(const LinearParameters& parameters, const at::Tensor& x);
+
+/// The same for a layer of which each rank of `group` has rows (output features), where x is what
+/// enter_split_layers() gave: this rank's features of the result.
+at::Tensor row_split_linear(const LinearParameters& parameters, const at::Tensor& x,
+                            const GroupPointer& group);
+/// The same for a layer with bias of which each rank has columns, with its features of the input:
+/// the whole result.
+at::Tensor column_split_linear(const LinearParameters& parameters, const at::Tensor& x,
+                               const GroupPointer& group);
 
 }  // namespace zoetrope

@@ -42,7 +42,7 @@ class PlainBlock {
     const at::Tensor norm3 =
         observe("norm3", modulated_layer_norm(seen, m[3], m[4], config_.eps, compute_dtype_));
     const at::Tensor inner =
-        observe("ffn.net.0.proj", linear(block_.feed_forward_in, enter(norm3)));
+        observe("ffn.net.0.proj", split_linear(block_.feed_forward_in, enter(norm3)));
     const at::Tensor branch =
         observe("ffn", leave(block_.feed_forward_out, at::gelu(inner, "tanh")));
     return observe("", add_gated(steered, branch, m[5]));
@@ -55,7 +55,7 @@ class PlainBlock {
         norm_observed("attn1.norm_q", "attn1.to_q", block_.self_q, block_.self_norm_q, input);
     const at::Tensor k =
         norm_observed("attn1.norm_k", "attn1.to_k", block_.self_k, block_.self_norm_k, input);
-    const at::Tensor v = observe("attn1.to_v", linear(block_.self_v, input));
+    const at::Tensor v = observe("attn1.to_v", split_linear(block_.self_v, input));
     const at::Tensor attended =
         observe("attn1.attention", attend(apply_rotary(heads(q), context_.rotary), heads(k), v));
     return observe("attn1.to_out.0", leave(block_.self_out, attended));
@@ -100,7 +100,7 @@ class PlainBlock {
       const at::Tensor image = enter(context_.image_BLD);
       const at::Tensor image_k = norm_observed("attn2.norm_added_k", "attn2.add_k_proj",
                                                block_.image_k, block_.image_norm_k, image);
-      const at::Tensor image_v = observe("attn2.add_v_proj", linear(block_.image_v, image));
+      const at::Tensor image_v = observe("attn2.add_v_proj", split_linear(block_.image_v, image));
       const at::Tensor to_image = attention(q, heads(image_k), heads(image_v));
       attended = attended.defined() ? attended + to_image : to_image;
     }
@@ -115,7 +115,7 @@ class PlainBlock {
     const at::Tensor text = enter(context_.text_BLD);
     TextKeyValues::Block made = {
         norm_observed("attn2.norm_k", "attn2.to_k", block_.cross_k, block_.cross_norm_k, text),
-        observe("attn2.to_v", linear(block_.cross_v, text))};
+        observe("attn2.to_v", split_linear(block_.cross_v, text))};
     if (kept != nullptr) *kept = made;
     return made;
   }
@@ -123,7 +123,7 @@ class PlainBlock {
   at::Tensor norm_observed(const char* norm_name, const char* linear_name,
                            const LinearParameters& projection, const Parameter* norm,
                            const at::Tensor& x) const {
-    const at::Tensor projected = observe(linear_name, linear(projection, x));
+    const at::Tensor projected = observe(linear_name, split_linear(projection, x));
     return observe(norm_name, norm_heads(projected, norm->value));
   }
 
@@ -143,11 +143,13 @@ class PlainBlock {
   at::Tensor enter(const at::Tensor& x) const {
     return enter_split_layers(context_.tensor_group, x);
   }
+  /// ... one of them ...
+  at::Tensor split_linear(const LinearParameters& layer, const at::Tensor& x) const {
+    return row_split_linear(layer, x, context_.tensor_group);
+  }
   /// ... and through the one behind them, of which it has the input features.
   at::Tensor leave(const LinearParameters& layer, const at::Tensor& x) const {
-    if (num_ranks(context_.tensor_group) == 1) return linear(layer, x);
-    return leave_split_layers(context_.tensor_group, at::linear(x, layer.weight->value)) +
-           layer.bias->value;
+    return column_split_linear(layer, x, context_.tensor_group);
   }
 
   at::Tensor heads(const at::Tensor& x_BND) const {

@@ -1,7 +1,5 @@
 #include "zoetrope/networks/wan_transformer/wan_transformer.h"
 
-#include <unordered_map>
-
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
@@ -34,43 +32,14 @@ WanTransformer::WanTransformer(WanTransformerConfig config, ParameterStore::Opti
       tensor_group_(std::move(tensor_group)),
       parameters_(wan_transformer_parameter_specs(config_, num_ranks(tensor_group_)), options) {
   if (num_ranks(tensor_group_) > 1)
-    parameters_.declare_parts(whole_specs(), tensor_group_->index());
+    parameters_.declare_parts(wan_transformer_parameter_specs(config_), tensor_group_->index());
   build_blocks();
-}
-
-std::vector<TensorSpec> WanTransformer::whole_specs() const {
-  std::vector<TensorSpec> specs;
-  for (const ParameterGroupSpec& group : wan_transformer_parameter_specs(config_))
-    specs.insert(specs.end(), group.parameters.begin(), group.parameters.end());
-  return specs;
-}
-
-NamedTensors WanTransformer::whole_tensors(const NamedTensors& parts) const {
-  std::unordered_map<std::string, std::vector<int64_t>> shapes;
-  for (TensorSpec& spec : whole_specs()) shapes.emplace(spec.name, std::move(spec.shape));
-  NamedTensors whole;
-  for (const auto& [name, part] : parts)
-    whole.emplace_back(name, whole_of(tensor_group_, part, shapes.at(name)));
-  return whole;
-}
-
-void WanTransformer::load(const NamedTensors& whole) {
-  NamedTensors parts;
-  for (const auto& [name, tensor] : whole)
-    parts.emplace_back(name, part_of(tensor_group_, tensor, parameters_.at(name).value.sizes()));
-  parameters_.load(parts);
 }
 
 LoraAdapters& WanTransformer::add_adapters(const LoraOptions& options) {
   if (adapters_) fail("WanTransformer: adapters must be added once, but there are some already");
   if (parameters_.trainable())
     fail("WanTransformer: a network with adapters must be frozen itself, but is trainable");
-  if (num_ranks(tensor_group_) > 1) {
-    fail<ConfigError>(
-        "lora: adapters of layers that are split over ranks are not built; tp_size "
-        "must be 1, but is {}",
-        num_ranks(tensor_group_));
-  }
   adapters_ = std::make_unique<LoraAdapters>(parameters_, options);
   build_blocks();
   return *adapters_;

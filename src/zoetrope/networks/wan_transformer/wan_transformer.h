@@ -48,7 +48,7 @@ enum class Implementation {
 
 class WanTransformer {
  public:
-  /// Parameters are zero until load() or initialize_wan_transformer(). The layers are split over
+  /// Parameters are zero until loaded or initialized. The layers are split over
   /// `tensor_group`, which may be null: its ranks call forward() together with the same inputs and
   /// return the same; parameters that are whole on every rank have the same gradient on each.
   /// Throws ConfigError as wan_transformer_parameter_specs.
@@ -61,18 +61,9 @@ class WanTransformer {
   ParameterStore& parameters() { return parameters_; }
   const ParameterStore& parameters() const { return parameters_; }
 
-  /// Name and shape of every parameter as it is in files, whole.
-  std::vector<TensorSpec> whole_specs() const;
-  /// Copies whole tensors, or this rank's parts of them, into the parameters.
-  void load(const NamedTensors& whole);
-  /// Whole tensors of `parts`, named and shaped as the parameters or their gradients. All ranks of
-  /// the tensor group must call it.
-  NamedTensors whole_tensors(const NamedTensors& parts) const;
-
   /// Adds low-rank adapters to the linear layers that `options` targets; forward() then uses them.
   /// They start at zero until initialized or loaded. Throws Error for a second time or when the
-  /// network itself is trainable, ConfigError as LoraAdapters and for a network that is split over
-  /// tensor-parallel ranks.
+  /// network itself is trainable, ConfigError as LoraAdapters.
   LoraAdapters& add_adapters(const LoraOptions& options);
   /// Null without adapters.
   LoraAdapters* adapters() { return adapters_.get(); }

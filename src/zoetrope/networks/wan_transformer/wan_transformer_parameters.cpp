@@ -190,7 +190,7 @@ std::vector<ParameterGroupSpec> wan_transformer_parameter_specs(const WanTransfo
 
 void initialize_wan_transformer(ParameterStore& parameters, int64_t seed) {
   KeyedRandomSource random(seed);
-  for (const TensorSpec& spec : parameters.specs()) {
+  for (const TensorSpec& spec : parameters.whole_specs()) {
     parameters.load({{spec.name, wan_transformer_initial_value(spec, random)}});
   }
 }

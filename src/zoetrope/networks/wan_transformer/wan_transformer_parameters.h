@@ -33,7 +33,7 @@ std::vector<TensorSpec> wan_transformer_unused_specs(const WanTransformerConfig&
 /// numbers depend on the source's seed and its name alone.
 at::Tensor wan_transformer_initial_value(const TensorSpec& spec, RandomSource& random);
 
-/// Fills `parameters` with wan_transformer_initial_value.
+/// Fills `parameters` with wan_transformer_initial_value, or this rank's parts of it.
 void initialize_wan_transformer(ParameterStore& parameters, int64_t seed);
 
 }  // namespace zoetrope
