@@ -6,8 +6,8 @@
 #include <CLI/Formatter.hpp>
 #include <fmt/format.h>
 
-#include "zoetrope/train/shape_check.h"
 #include "zoetrope/train/path_check.h"
+#include "zoetrope/train/shape_check.h"
 #include "zoetrope/train/stages.h"
 
 namespace zoetrope {

@@ -145,7 +145,7 @@ PendingCollective Group::reduce_scatter_sum(const at::Tensor& input, const at::T
   const at::Tensor received = at::empty_like(input);
   PendingCollective exchange = all_to_all(input, received);
   exchange.state_->finish = [received, output, ranks = size()] {
-    output.copy_(pairwise_sum(received.to(at::kFloat).view({ranks, -1})));
+    pairwise_sum(received.to(at::kFloat).view({ranks, -1}), output);
   };
   return exchange;
 }
@@ -200,12 +200,16 @@ bool any_rank(Group& group, bool value) {
                      [](const std::vector<double>& of_rank) { return of_rank[0] != 0.0; });
 }
 
-at::Tensor pairwise_sum(const at::Tensor& parts) {
+void pairwise_sum(const at::Tensor& parts, at::Tensor sum) {
   const int64_t count = parts.size(0);
+  if (count == 1) sum.copy_(parts[0]);
   for (int64_t stride = 1; stride < count; stride *= 2) {
-    for (int64_t i = 0; i + stride < count; i += 2 * stride) parts[i].add_(parts[i + stride]);
+    const bool is_last = 2 * stride >= count;
+    for (int64_t i = 0; i + stride < count; i += 2 * stride) {
+      at::Tensor target = is_last ? sum : parts[i];
+      at::add_out(target, parts[i], parts[i + stride]);
+    }
   }
-  return parts[0];
 }
 
 }  // namespace zoetrope

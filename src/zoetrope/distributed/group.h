@@ -121,7 +121,8 @@ class Group {
 /// Whether `value` holds on any rank of the group: for decisions that all must take alike.
 bool any_rank(Group& group, bool value);
 
-/// parts [S, n] fp32 -> their sum [n] in parts[0], neighbours first: ((0 + 1) + (2 + 3)) + ...
-at::Tensor pairwise_sum(const at::Tensor& parts);
+/// sum [n] = that of parts [S, n] fp32, neighbours first: ((0 + 1) + (2 + 3)) + ... Overwrites
+/// parts.
+void pairwise_sum(const at::Tensor& parts, at::Tensor sum);
 
 }  // namespace zoetrope

@@ -131,7 +131,11 @@ void ShardedParameters::reduce(size_t group) {
   const ParameterGroup& parameters = parameters_.groups()[group];
   const at::Tensor gradient = untracked(parameters.whole_gradient);
   const at::Tensor sent = gradient.to(options_.reduce_dtype);
-  const at::Tensor sum = at::empty_like(parameters.flat_gradient);
+  // The step's first sum needs no place of its own.
+  const bool is_first = !state.has_step_gradient && !options_.deterministic;
+  state.has_step_gradient = !options_.deterministic;
+  const at::Tensor sum =
+      is_first ? parameters.flat_gradient : at::empty_like(parameters.flat_gradient);
   PendingCollective pending = shard_->reduce_scatter_sum(sent, sum);
   const bool sends_gradient = sent.is_same(gradient);
   if (!sends_gradient) pool_->detach(parameters.whole_gradient);
@@ -145,8 +149,8 @@ void ShardedParameters::finish_reduction() {
   const ParameterGroup& parameters = parameters_.groups()[reduction.group];
   if (reduction.frees_gradient) pool_->detach(parameters.whole_gradient);
   if (options_.deterministic) return add_in_pairs(reduction.group, reduction.sum);
-  parameters.flat_gradient.add_(reduction.sum);
-  states_[reduction.group].has_step_gradient = true;
+  if (!reduction.sum.is_same(parameters.flat_gradient))
+    parameters.flat_gradient.add_(reduction.sum);
 }
 
 void ShardedParameters::add_in_pairs(size_t group, const at::Tensor& sum) {

@@ -191,8 +191,18 @@ class Planner {
     plan_.moments.push_back(std::move(moment));
   }
 
+  /// Whole gradients of a block that a rank sends in a step.
+  double num_gradients(const RoleDescription& role) const {
+    double calls = 0;
+    for (const config::NetworkPasses& passes : run_.work.passes) {
+      if (passes.role == role.name && passes.differentiable)
+        calls += call_shape(run_, passes).num_calls;
+    }
+    return calls * static_cast<double>(run_.accumulation);
+  }
+
   /// Of each role's reduction under way (its last one ends with the micro-batch): what is sent
-  /// where it had to be converted, what is received, and the sum.
+  /// where it had to be converted, what is received, and the sum of all but the step's first.
   double reduction_bytes() const {
     if (!is_sharded()) return 0;
     double bytes = 0;
@@ -201,7 +211,8 @@ class Planner {
       const NetworkSize size = base_size(run_, role);
       const auto reduce = static_cast<double>(run_.reduce_bytes);
       const double sent = run_.reduce_bytes == run_.compute_bytes ? 0.0 : reduce;
-      bytes += static_cast<double>(size.block) * (sent + reduce + kFloat / shards_);
+      const double sum = run_.deterministic || num_gradients(role) > 1 ? kFloat / shards_ : 0.0;
+      bytes += static_cast<double>(size.block) * (sent + reduce + sum);
     }
     return bytes;
   }

@@ -50,20 +50,30 @@ SeenFrames seen_by_blocks(const CausalAttention& attention, int64_t num_frames,
   return {seen.all / num_blocks, seen.past / num_blocks};
 }
 
+constexpr std::string_view kRoot = "root";
+
+int64_t num_elements(const std::vector<int64_t>& shape) {
+  return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
+}
+
 /// `specs_for` gives the groups of one of so many ranks that split the layers.
 template <class SpecsFor>
 NetworkSize network_size(const MeshSizes& mesh, int64_t num_shards, SpecsFor specs_for) {
   NetworkSize size;
-  for (const ParameterGroupSpec& group : specs_for(1)) {
-    for (const TensorSpec& parameter : group.parameters) {
-      int64_t elements = 1;
-      for (const int64_t extent : parameter.shape) elements *= extent;
+  const auto whole = specs_for(1);
+  const auto own = specs_for(mesh.tensor);
+  for (size_t i = 0; i < whole.size(); ++i) {
+    for (size_t j = 0; j < whole[i].parameters.size(); ++j) {
+      const TensorSpec& parameter = whole[i].parameters[j];
+      const int64_t elements = num_elements(parameter.shape);
       size.parameters += elements;
+      const bool is_split = own[i].parameters[j].shape != parameter.shape;
+      if (whole[i].name != kRoot && !is_split) size.whole_in_blocks += elements;
     }
   }
-  for (const ParameterGroupSpec& group : specs_for(mesh.tensor)) {
+  for (const ParameterGroupSpec& group : own) {
     const int64_t elements = padded_elements(group, num_shards);
-    if (group.name == "root") {
+    if (group.name == kRoot) {
       size.root += elements;
     } else {
       size.blocks += elements;

@@ -59,9 +59,10 @@ struct RunDescription {
 struct NetworkSize {
   int64_t parameters = 0;  ///< of all ranks, without padding
   // Elements, padded for the run's shards, of one of the ranks that split its layers.
-  int64_t blocks = 0;  ///< all of them
-  int64_t block = 0;   ///< the largest
-  int64_t root = 0;    ///< what is in no block
+  int64_t blocks = 0;           ///< all of them
+  int64_t block = 0;            ///< the largest
+  int64_t root = 0;             ///< what is in no block
+  int64_t whole_in_blocks = 0;  ///< what each of these ranks has whole, without padding
 
   int64_t elements() const { return blocks + root; }
 };

@@ -101,8 +101,9 @@ class StepPlanner {
         false);
   }
 
-  /// What leaves split layers is summed, as are the gradients of what enters them, and in fp32 the
-  /// squares of queries and keys.
+  /// What leaves split layers is summed, as are the gradients of what enters them (but for the text
+  /// of a frozen network) and of their adapters' whole matrices, and in fp32 the squares of queries
+  /// and keys.
   void add_tensor_sums(const config::NetworkPasses& passes, const RoleDescription& role,
                        const PassShape& shape, double calls) {
     const int64_t ranks = run_.mesh.tensor;
@@ -113,13 +114,16 @@ class StepPlanner {
     const auto token_bytes = static_cast<double>(run_.compute_bytes * role.network.width());
     const double norms = kFloat * num_entering;
     const double forward = token_bytes * num_leaving + norms;
-    const double backward = token_bytes * num_entering + norms;
-    const double bytes =
-        block_forwards(passes, role) * forward + (passes.differentiable ? backward : 0.0);
+    const double backward =
+        token_bytes * (role.trains_network() ? num_entering : num_leaving) + norms;
+    double bytes =
+        static_cast<double>(role.network.num_layers) *
+        (block_forwards(passes, role) * forward + (passes.differentiable ? backward : 0.0));
+    if (passes.differentiable && role.lora) {
+      bytes += static_cast<double>(run_.compute_bytes * trained_size(run_, role).whole_in_blocks);
+    }
     add("all-reduce of split layers", "tensor", ranks,
-        calls * static_cast<double>(role.network.num_layers) * bytes * 2 *
-            static_cast<double>(ranks - 1) / static_cast<double>(ranks),
-        false);
+        calls * bytes * 2 * static_cast<double>(ranks - 1) / static_cast<double>(ranks), false);
   }
 
   void add_updates(const RoleDescription& role) {

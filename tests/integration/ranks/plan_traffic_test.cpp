@@ -67,6 +67,13 @@ const std::vector<Case> kCases = {
        "--training.model.enable_gradient_checkpointing_type=full"},
       4,
       1}},
+    {"LoraTensor",
+     {.shard = 2, .tensor = 2},
+     {"c01_sft/config.yaml",
+      {"--training.data.train_batch_size=1", "--models.student.lora.enable=true",
+       "--models.student.lora.rank=4"},
+      4,
+      1}},
     {"Dmd2Tensor", {.tensor = 2}, {"c02_dmd2_simulate/config.yaml", kOneStep, 4, 1}},
     {"SelfForcingTensor", {.tensor = 2}, {"c04_sf_sde/config.yaml", kOneStep, 4, 1}},
 };

@@ -108,11 +108,18 @@ INSTANTIATE_TEST_SUITE_P(Ranks, Collectives, testing::Values(1, 2, 4));
 // A sum of four micro-batches has the same bits whether one, two or four ranks share them.
 TEST(PairwiseSum, BitsDoNotDependOnTheNumberOfRanks) {
   const at::Tensor parts = at::randn({4, 1000});
-  const at::Tensor whole = pairwise_sum(parts.clone());
-  const at::Tensor low = pairwise_sum(parts.narrow(0, 0, 2).clone());
-  const at::Tensor high = pairwise_sum(parts.narrow(0, 2, 2).clone());
+  const auto sum_of = [](const at::Tensor& some) {
+    const at::Tensor sum = at::empty({some.size(1)});
+    pairwise_sum(some.clone(), sum);
+    return sum;
+  };
+  const at::Tensor whole = sum_of(parts);
+  const at::Tensor low = sum_of(parts.narrow(0, 0, 2));
+  const at::Tensor high = sum_of(parts.narrow(0, 2, 2));
   EXPECT_TRUE(whole.equal(low + high));
   EXPECT_FALSE(whole.equal(parts[0] + parts[1] + parts[2] + parts[3])) << "the order must matter";
+  EXPECT_TRUE(sum_of(parts.narrow(0, 0, 3)).equal(low + parts[2]));
+  EXPECT_TRUE(sum_of(parts.narrow(0, 0, 1)).equal(parts[0]));
 }
 
 TEST(Group, AFailedCollectiveNamesOperationGroupAndRanks) {

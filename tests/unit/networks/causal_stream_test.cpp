@@ -405,7 +405,7 @@ TEST_F(CausalCache, KeepsItsMemory) {
 TEST_F(CausalCache, TheNextClipLeavesItsMemoryToAllPassesWithAGradient) {
   constexpr int64_t kNumFrames = 20;
   const CacheClip clip{1, 2, 3};
-  KeyValueCache frames("cache", small_config(), attention(1), kNumFrames);
+  KeyValueCache frames("cache", small_network(), attention(1), kNumFrames);
   std::vector<std::shared_ptr<StreamingPass>> passes;
   const auto begin_clip = [&] {
     frames.clear();

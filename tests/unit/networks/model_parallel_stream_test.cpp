@@ -131,8 +131,9 @@ TEST_P(SharedStream, IsThatOfOneRank) {
   run_ranks(sizes, [&](const Mesh& mesh) {
     const Rollout shared = roll_out(c, start, mesh);
     expect_equal_rollouts(mesh, shared, one);
-    if (!c.steered)
+    if (!c.steered) {
       EXPECT_EQ(shared.bytes_per_frame * c.ranks * c.tensor_ranks, one.bytes_per_frame);
+    }
   });
 }
 

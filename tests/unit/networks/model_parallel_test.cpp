@@ -83,7 +83,7 @@ struct Result {
 at::Tensor forward(WanTransformer& network, const ParallelCase& c,
                    const WanTransformerInputs& inputs) {
   if (c.pass == Pass::kBidirectional) return network.forward(inputs);
-  return block_causal_forward(network, inputs, {.num_frames_per_block = 2});
+  return block_causal_forward(network, inputs, {.num_frames_per_block = 2, .local_attn_size = {}});
 }
 
 struct Precision {

@@ -94,7 +94,7 @@ INSTANTIATE_TEST_SUITE_P(All, ActivationBytesOf,
                                          Case{"TensorBf16", at::kBFloat16, BlockKind::kPlain, 1, 4},
                                          Case{"TensorAndSequence", at::kFloat, BlockKind::kPlain, 2,
                                               2}),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& tested) { return std::string(tested.param.name); });
 
 }  // namespace
 }  // namespace zoetrope
