@@ -89,7 +89,7 @@ class Side:
             rank.wait()
 
 
-COMPARISONS = (("sharded", "FSDP2"), ("sharded", "one rank"), ("sequence", "one rank"))
+COMPARISONS = (("sharded", "one rank"), ("sequence", "one rank"), ("sharded", "FSDP2"))
 
 
 def compare(name, dtype, folder, arguments):
