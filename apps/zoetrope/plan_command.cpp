@@ -92,11 +92,13 @@ nlohmann::ordered_json trial_json(const RankTrial& trial, const RunPlan& plan, i
   json["peak_bytes"] = trial.peak_bytes;
   json["planned_peak_bytes"] = plan.memory.bytes_of(plan.memory.peak_of_step());
   for (const auto& [group, bytes] : trial.sent_bytes) {
+    if (bytes == 0) continue;
     double planned = 0;
     for (const LinkTraffic& traffic : plan.step.traffic)
       planned += traffic.group == group ? traffic.bytes : 0;
-    json["sent"][group] = {{"bytes_per_step", bytes / static_cast<double>(num_steps)},
-                           {"planned_bytes_per_step", planned}};
+    json["sent"][group] = {
+        {"bytes_per_step", static_cast<double>(bytes) / static_cast<double>(num_steps)},
+        {"planned_bytes_per_step", planned}};
   }
   return json;
 }

@@ -1,7 +1,6 @@
 #include "support/ranks.h"
 
-#include <exception>
-#include <thread>
+#include <future>
 
 #include <ATen/Parallel.h>
 #include <torch/csrc/distributed/c10d/HashStore.hpp>
@@ -18,23 +17,16 @@ void run_ranks(const MeshSizes& sizes,
                const std::function<void(const Mesh&, const std::shared_ptr<MessageBoard>&)>& body) {
   constexpr auto kTimeout = std::chrono::seconds(60);
   const auto store = c10::make_intrusive<c10d::HashStore>();
-  std::vector<std::exception_ptr> errors(static_cast<size_t>(sizes.num_ranks()));
-  std::vector<std::thread> threads;
+  std::vector<std::future<void>> ranks;
   for (int64_t rank = 0; rank < sizes.num_ranks(); ++rank) {
-    threads.emplace_back([&, rank] {
+    ranks.push_back(std::async(std::launch::async, [&, rank] {
       at::set_num_threads(1);
-      try {
-        body(make_mesh(sizes, rank, c10d_groups(store, kTimeout, "127.0.0.1")),
-             std::make_shared<MessageBoard>(store, rank, sizes.num_ranks(), kTimeout));
-      } catch (...) {
-        errors[static_cast<size_t>(rank)] = std::current_exception();
-      }
-    });
+      body(make_mesh(sizes, rank, c10d_groups(store, kTimeout, "127.0.0.1")),
+           std::make_shared<MessageBoard>(store, rank, sizes.num_ranks(), kTimeout));
+    }));
   }
-  for (std::thread& thread : threads) thread.join();
-  for (const std::exception_ptr& error : errors) {
-    if (error) std::rethrow_exception(error);
-  }
+  for (const std::future<void>& rank : ranks) rank.wait();
+  for (std::future<void>& rank : ranks) rank.get();
 }
 
 }  // namespace zoetrope

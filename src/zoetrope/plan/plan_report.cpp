@@ -28,7 +28,6 @@ class MemoryTable {
   }
 
   void write(std::string& out) const {
-    constexpr size_t kNameWidth = 24;
     out += fmt::format("{:<{}}", "GiB a rank", kNameWidth);
     for (const std::string& column : columns_)
       out += fmt::format("{:>12}", column.empty() ? "shared" : column);
@@ -56,13 +55,13 @@ class MemoryTable {
   }
 
   void write_row(std::string& out, const std::string& title, const std::string& name) const {
-    constexpr size_t kNameWidth = 24;
     out += fmt::format("{:<{}}", "  " + title, kNameWidth);
     for (const std::string& column : columns_)
       out += fmt::format("{:>12}", gib(sum(name, &column)));
     out += fmt::format("{:>12}\n", gib(sum(name, nullptr)));
   }
 
+  static constexpr size_t kNameWidth = 24;
   std::vector<std::string> columns_;
   std::vector<std::string> names_;
   std::vector<MemoryPart> parts_;

@@ -4,6 +4,7 @@
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/distributed/fake_groups.h"
+#include "zoetrope/distributed/mesh_traffic.h"
 #include "zoetrope/tensor/device.h"
 #include "zoetrope/tensor/memory_count.h"
 #include "zoetrope/tracking/trackers.h"
@@ -21,19 +22,6 @@ RunConfig without_output(RunConfig config, const ComponentRegistries& registries
   });
   config.training.checkpoint = {};
   return config;
-}
-
-std::map<std::string, double> sent_bytes(const Mesh& mesh) {
-  std::map<std::string, double> bytes;
-  const auto record = [&](const char* name, const Group& group) {
-    if (group.size() > 1) bytes[name] = static_cast<double>(group.traffic().num_bytes);
-  };
-  record("shard", *mesh.shard);
-  record("replicate", *mesh.replicate);
-  record("data", *mesh.data);
-  record("sequence", *mesh.sequence);
-  record("tensor", *mesh.tensor);
-  return bytes;
 }
 
 }  // namespace

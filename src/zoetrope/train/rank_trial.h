@@ -15,7 +15,7 @@ struct RankTrial {
   double peak_bytes = 0;  ///< that tensors had at one time
   /// That the rank sent in the steps, by the mesh's groups (`shard`, `replicate`, `data`,
   /// `sequence`, `tensor`).
-  std::map<std::string, double> sent_bytes;
+  std::map<std::string, int64_t> sent_bytes;
 };
 
 /// Trains `num_steps` steps as `rank` of the config's layout, on the first samples of the data.

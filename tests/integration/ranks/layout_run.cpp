@@ -9,6 +9,7 @@
 #include "support/ranks.h"
 #include "zoetrope/catalog.h"
 #include "zoetrope/config/overrides.h"
+#include "zoetrope/distributed/mesh_traffic.h"
 #include "zoetrope/models/wan/wan_model.h"
 #include "zoetrope/train/builder.h"
 #include "zoetrope/train/trainer.h"
@@ -38,14 +39,6 @@ RunConfig read_config(const LayoutRun& run, const Catalog& catalog, const std::s
 }
 
 namespace {
-
-std::map<std::string, int64_t> sent_bytes(const Mesh& mesh) {
-  return {{"shard", mesh.shard->traffic().num_bytes},
-          {"replicate", mesh.replicate->traffic().num_bytes},
-          {"data", mesh.data->traffic().num_bytes},
-          {"sequence", mesh.sequence->traffic().num_bytes},
-          {"tensor", mesh.tensor->traffic().num_bytes}};
-}
 
 LayoutResult train_rank(const LayoutRun& run, const std::string& output_dir, const Mesh& mesh,
                         const std::shared_ptr<MessageBoard>& board) {

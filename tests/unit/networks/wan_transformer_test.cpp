@@ -5,23 +5,13 @@
 #include <nlohmann/json.hpp>
 
 #include "support/golden.h"
+#include "support/small_network.h"
 #include "zoetrope/base/error.h"
 
 namespace zoetrope {
 namespace {
 
-WanTransformerConfig small_config() {
-  WanTransformerConfig config;
-  config.num_attention_heads = 2;
-  config.attention_head_dim = 12;
-  config.in_channels = 4;
-  config.out_channels = 4;
-  config.text_dim = 10;
-  config.freq_dim = 16;
-  config.ffn_dim = 40;
-  config.num_layers = 2;
-  return config;
-}
+using test::small_network;
 
 WanTransformerInputs inputs_for(const WanTransformerConfig& config,
                                 at::IntArrayRef timestep_shape) {
@@ -64,7 +54,7 @@ struct ImplementationCase {
 class FusedAgainstPlain : public testing::TestWithParam<ImplementationCase> {};
 
 WanTransformerConfig config_of(const ImplementationCase& c) {
-  WanTransformerConfig config = small_config();
+  WanTransformerConfig config = small_network();
   if (c.with_image) {
     config.image_dim = 7;
     config.added_kv_proj_dim = config.width();
@@ -148,22 +138,22 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(WanTransformer, GivesTheSameBitsTwice) {
   std::vector<at::Tensor> gradients;
   for (int i = 0; i < 2; ++i) {
-    WanTransformer network(small_config(), {at::kCPU, at::kFloat, true});
+    WanTransformer network(small_network(), {at::kCPU, at::kFloat, true});
     fill_randomly(network.parameters());
-    run(network, inputs_for(small_config(), {2}));
+    run(network, inputs_for(small_network(), {2}));
     gradients.push_back(network.parameters().groups()[0].flat_gradient.clone());
   }
   EXPECT_TRUE(at::equal(gradients[0], gradients[1]));
 }
 
 TEST(WanTransformer, FrozenNetworkStillPassesGradientsToItsInputs) {
-  WanTransformer frozen(small_config(), {at::kCPU, at::kFloat, false});
-  WanTransformer trained(small_config(), {at::kCPU, at::kFloat, true});
+  WanTransformer frozen(small_network(), {at::kCPU, at::kFloat, false});
+  WanTransformer trained(small_network(), {at::kCPU, at::kFloat, true});
   fill_randomly(frozen.parameters());
   fill_randomly(trained.parameters());
   std::vector<at::Tensor> input_gradients;
   for (WanTransformer* network : {&frozen, &trained}) {
-    WanTransformerInputs inputs = inputs_for(small_config(), {2});
+    WanTransformerInputs inputs = inputs_for(small_network(), {2});
     inputs.hidden_BCTHW.set_requires_grad(true);
     run(*network, inputs);
     input_gradients.push_back(inputs.hidden_BCTHW.grad());
@@ -172,23 +162,23 @@ TEST(WanTransformer, FrozenNetworkStillPassesGradientsToItsInputs) {
 }
 
 TEST(WanTransformer, RefusesInputsThatDoNotFit) {
-  WanTransformer network(small_config(), {at::kCPU, at::kFloat, false});
-  WanTransformerInputs inputs = inputs_for(small_config(), {2});
+  WanTransformer network(small_network(), {at::kCPU, at::kFloat, false});
+  WanTransformerInputs inputs = inputs_for(small_network(), {2});
   inputs.timestep = at::rand({2, 4});
   EXPECT_THROW(network.forward(inputs), c10::Error);
-  inputs = inputs_for(small_config(), {2});
+  inputs = inputs_for(small_network(), {2});
   inputs.hidden_BCTHW = at::randn({2, 4, 3, 5, 6});
   EXPECT_THROW(network.forward(inputs), c10::Error);
-  inputs = inputs_for(small_config(), {2});
+  inputs = inputs_for(small_network(), {2});
   inputs.text_BLE = at::randn({2, 9, 11});
   EXPECT_THROW(network.forward(inputs), c10::Error);
-  inputs = inputs_for(small_config(), {2});
+  inputs = inputs_for(small_network(), {2});
   inputs.image_BLE = at::randn({2, 9, 11});
   EXPECT_THROW(network.forward(inputs), c10::Error);
 }
 
 TEST(WanTransformerInitialisation, DependsOnTheSeedAndHasTheStatedScales) {
-  WanTransformerConfig config = small_config();
+  WanTransformerConfig config = small_network();
   config.attention_head_dim = 64;
   WanTransformer network(config, {});
   WanTransformer same(config, {});
@@ -216,14 +206,14 @@ TEST(WanTransformerInitialisation, DependsOnTheSeedAndHasTheStatedScales) {
 }
 
 TEST(WanTransformerConfig, SurvivesItsJson) {
-  WanTransformerConfig config = small_config();
+  WanTransformerConfig config = small_network();
   config.image_dim = 20;
   config.added_kv_proj_dim = config.width();
   EXPECT_EQ(parse_wan_transformer_config(nlohmann::json(to_json(config)), "config.json"), config);
 }
 
 TEST(WanTransformerConfig, ListsEveryFaultAtOnce) {
-  nlohmann::json json = to_json(small_config());
+  nlohmann::json json = to_json(small_network());
   json["qk_norm"] = "layer_norm";
   json["num_layers"] = "two";
   json["ffn_dimm"] = 3;
