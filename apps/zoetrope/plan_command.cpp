@@ -120,31 +120,53 @@ void print_trial(const nlohmann::ordered_json& trial, int64_t rank, int64_t num_
   }
 }
 
+struct StagePlan {
+  std::string name;  // empty in a config without stages
+  RunPlan plan;
+  std::optional<nlohmann::ordered_json> trial;
+};
+
+StagePlan plan_stage(const Options& options, const Catalog& catalog,
+                     const std::vector<Stage>& stages, size_t index) {
+  RunDescription run = describe_run(stages, index, catalog.tables());
+  if (!options.gpu.empty()) run = on_gpus(std::move(run));
+  const RunConfig& config = stages[index].config;
+  StagePlan stage{stages[index].name,
+                  plan_run(std::move(run), target_of(options, config.training.distributed)),
+                  std::nullopt};
+  if (options.run_rank) {
+    stage.trial =
+        trial_json(try_rank(config, catalog.registries, *options.run_rank, options.num_steps),
+                   stage.plan, options.num_steps);
+  }
+  return stage;
+}
+
+nlohmann::ordered_json to_json(const StagePlan& stage) {
+  nlohmann::ordered_json json = to_json(stage.plan);
+  if (!stage.name.empty()) json["stage"] = stage.name;
+  if (stage.trial) json["run_rank"] = *stage.trial;
+  return json;
+}
+
+void print(const StagePlan& stage, const Options& options) {
+  if (!stage.name.empty()) fmt::print("stage {}\n", stage.name);
+  fmt::print("{}", format_plan(stage.plan));
+  if (stage.trial) print_trial(*stage.trial, *options.run_rank, options.num_steps);
+}
+
 void plan(const Options& options, const Catalog& catalog,
           const std::vector<std::string>& overrides) {
-  const TargetTables tables = catalog.tables();
-  const std::vector<Stage> stages = read_config(options, overrides, tables);
+  const std::vector<Stage> stages = read_config(options, overrides, catalog.tables());
   auto list = nlohmann::ordered_json::array();
   for (size_t i = 0; i < stages.size(); ++i) {
-    RunDescription run = describe_run(stages, i, tables);
-    if (!options.gpu.empty()) run = on_gpus(std::move(run));
-    const RunPlan made =
-        plan_run(std::move(run), target_of(options, stages[i].config.training.distributed));
-    nlohmann::ordered_json trial;
-    if (options.run_rank) {
-      trial = trial_json(
-          try_rank(stages[i].config, catalog.registries, *options.run_rank, options.num_steps),
-          made, options.num_steps);
-    }
+    const StagePlan stage = plan_stage(options, catalog, stages, i);
     if (options.json) {
-      list.push_back(to_json(made));
-      if (!stages[i].name.empty()) list.back()["stage"] = stages[i].name;
-      if (options.run_rank) list.back()["run_rank"] = trial;
+      list.push_back(to_json(stage));
       continue;
     }
-    if (!stages[i].name.empty()) fmt::print("{}stage {}\n", i == 0 ? "" : "\n", stages[i].name);
-    fmt::print("{}", format_plan(made));
-    if (options.run_rank) print_trial(trial, *options.run_rank, options.num_steps);
+    if (i > 0) fmt::print("\n");
+    print(stage, options);
   }
   if (options.json) fmt::print("{}\n", (list.size() == 1 ? list.front() : list).dump(2));
   std::fflush(stdout);

@@ -26,7 +26,7 @@ std::string find_in_notes(std::string_view notes) {
     const size_t end = text_at + round_up_to_word(header.n_descsz);
     if (end > notes.size()) return "";
     if (header.n_type == NT_GNU_BUILD_ID &&
-        notes.substr(name_at, header.n_namesz) == std::string_view("GNU", 4)) {
+        notes.substr(name_at, header.n_namesz) == std::string_view("GNU\0", 4)) {
       std::string digits;
       for (const char byte : notes.substr(text_at, header.n_descsz))
         digits += fmt::format("{:02x}", static_cast<uint8_t>(byte));

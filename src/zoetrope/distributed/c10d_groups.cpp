@@ -1,5 +1,6 @@
 #include "zoetrope/distributed/c10d_groups.h"
 
+#include <torch/csrc/distributed/c10d/Backend.hpp>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 
 #include "zoetrope/distributed/device_backend.h"
@@ -9,7 +10,7 @@ namespace zoetrope {
 
 GroupFactory c10d_groups(const c10::intrusive_ptr<c10d::Store>& store,
                          std::chrono::milliseconds timeout, const std::string& host,
-                         ExplainFailure explain, c10::Device device) {
+                         const ExplainFailure& explain, c10::Device device) {
   return [=](const std::string& name, const std::vector<int64_t>& ranks, int64_t index) {
     const auto prefixed = c10::make_intrusive<c10d::PrefixStore>(name, store);
     const GroupPlace place{index, std::ssize(ranks)};

@@ -22,6 +22,6 @@ namespace zoetrope {
 /// `timeout` fails, and `explain` says why.
 GroupFactory c10d_groups(const c10::intrusive_ptr<c10d::Store>& store,
                          std::chrono::milliseconds timeout, const std::string& host,
-                         ExplainFailure explain = {}, c10::Device device = c10::kCPU);
+                         const ExplainFailure& explain = {}, c10::Device device = c10::kCPU);
 
 }  // namespace zoetrope

@@ -200,7 +200,7 @@ bool any_rank(Group& group, bool value) {
                      [](const std::vector<double>& of_rank) { return of_rank[0] != 0.0; });
 }
 
-void pairwise_sum(const at::Tensor& parts, at::Tensor sum) {
+void pairwise_sum(const at::Tensor& parts, const at::Tensor& sum) {
   const int64_t count = parts.size(0);
   if (count == 1) sum.copy_(parts[0]);
   for (int64_t stride = 1; stride < count; stride *= 2) {

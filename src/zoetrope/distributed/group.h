@@ -123,6 +123,6 @@ bool any_rank(Group& group, bool value);
 
 /// sum [n] = that of parts [S, n] fp32, neighbours first: ((0 + 1) + (2 + 3)) + ... Overwrites
 /// parts.
-void pairwise_sum(const at::Tensor& parts, at::Tensor sum);
+void pairwise_sum(const at::Tensor& parts, const at::Tensor& sum);
 
 }  // namespace zoetrope

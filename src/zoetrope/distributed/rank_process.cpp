@@ -23,6 +23,7 @@ constexpr int kFirstOtherDescriptor = 3;
 /// The null-terminated array that exec takes; points into `texts`.
 std::vector<char*> pointers(std::vector<std::string>& texts) {
   std::vector<char*> result;
+  result.reserve(texts.size() + 1);
   for (std::string& text : texts) result.push_back(text.data());
   result.push_back(nullptr);
   return result;
@@ -40,6 +41,7 @@ std::vector<std::string> environment_with(
   }
   for (const auto& [name, value] : variables) all.insert_or_assign(name, value);
   std::vector<std::string> entries;
+  entries.reserve(all.size());
   for (const auto& [name, value] : all) entries.push_back(fmt::format("{}={}", name, value));
   return entries;
 }

@@ -91,7 +91,7 @@ void wait_for_listener(const StoreAddress& address, milliseconds timeout) {
       fail<DistributedError>(
           "rendezvous at {}: the store of rank 0 must be there within {} s, but it cannot be "
           "reached: {}; is rank 0 running, and is this its address (MASTER_ADDR, MASTER_PORT)?",
-          address.text(), timeout.count() / 1e3, error);
+          address.text(), static_cast<double>(timeout.count()) / 1e3, error);
     }
     std::this_thread::sleep_for(kRetryPause);
   }

@@ -119,6 +119,7 @@ void Rendezvous::check_ranks(const Facts& facts) {
   }
   if (differences.empty()) return;
   std::vector<std::string> lines;
+  lines.reserve(differences.size());
   for (const auto& [difference, ranks] : differences)
     lines.push_back(fmt::format("{}: {}", describe_ranks(ranks), difference));
   fail<DistributedError>("ranks: must have the same build and config, but:\n  {}",
@@ -186,7 +187,7 @@ void Rendezvous::meet_in_store(const std::string& where, milliseconds timeout) {
   fail<DistributedError>(
       "ranks: all {} must come within {} s, but {} did not; see what they print, or give them "
       "more time by training.distributed.rendezvous_timeout_sec",
-      environment_.num_ranks, timeout.count() / 1e3, missing_ranks(where));
+      environment_.num_ranks, static_cast<double>(timeout.count()) / 1e3, missing_ranks(where));
 }
 
 void Rendezvous::throw_if_failed() {

@@ -135,7 +135,8 @@ CallShape call_shape(const RunDescription& run, const config::NetworkPasses& pas
   } else if (passes.kind == Kind::kBlocks && role.attention) {
     const int64_t block_frames = std::min(passes.block_frames, frames);
     const SeenFrames seen = seen_by_blocks(*role.attention, frames, block_frames);
-    call.num_calls *= static_cast<double>((frames + block_frames - 1) / block_frames);
+    const int64_t num_blocks = (frames + block_frames - 1) / block_frames;
+    call.num_calls *= static_cast<double>(num_blocks);
     tokens = block_frames * per_frame;
     shape.time_groups = block_frames;
     shape.keys_per_query = seen.all * static_cast<double>(per_frame);

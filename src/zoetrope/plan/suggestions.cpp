@@ -118,6 +118,14 @@ std::string layout_overrides(const MeshSizes& from, const MeshSizes& to) {
   return overrides;
 }
 
+/// Makes the change where it can be made and saves memory.
+bool make(const Change& change, Changed& changed) {
+  Changed next = changed;
+  if (!change(next) || peak_bytes(next.run) >= peak_bytes(changed.run)) return false;
+  changed = std::move(next);
+  return true;
+}
+
 }  // namespace
 
 std::vector<Suggestion> suggest_changes(const RunDescription& run, const PlanTarget& target) {
@@ -125,12 +133,6 @@ std::vector<Suggestion> suggest_changes(const RunDescription& run, const PlanTar
     return peak_bytes(changed) <= target.usable_bytes();
   };
   if (fits(run)) return {};
-  const auto make = [](const Change& change, Changed& changed) {
-    Changed next = changed;
-    if (!change(next) || peak_bytes(next.run) >= peak_bytes(changed.run)) return false;
-    changed = std::move(next);
-    return true;
-  };
   const auto as_often_as_needed = [&](const Change& change) -> Change {
     return [&, change](Changed& changed) {
       if (!make(change, changed)) return false;

@@ -12,23 +12,35 @@
 namespace zoetrope {
 namespace {
 
-/// LibTorch's own allocator, whose memory is malloc's, counted as it comes and goes. A deleter gets
-/// nothing but the memory's address, so that there is one such counter in a process.
+/// A deleter gets nothing but the memory's address, so that there is one such count in a process.
+struct MemoryCount {
+  c10::DeleterFnPtr free = nullptr;
+  std::atomic<uint64_t> in_use = 0;
+  std::atomic<uint64_t> peak = 0;
+};
+
+MemoryCount& memory_count() {
+  static MemoryCount count;
+  return count;
+}
+
+/// LibTorch's own allocator, whose memory is malloc's, counted as it comes and goes.
 class CountingAllocator final : public c10::Allocator {
  public:
   explicit CountingAllocator(c10::Allocator* allocator) : allocator_(allocator) {
-    free_ = allocator->raw_deleter();
+    memory_count().free = allocator->raw_deleter();
   }
 
   c10::DataPtr allocate(size_t num_bytes) override {
     c10::DataPtr memory = allocator_->allocate(num_bytes);
     if (memory.get() == nullptr) return memory;
-    if (!memory.compare_exchange_deleter(free_, &release))
+    MemoryCount& count = memory_count();
+    if (!memory.compare_exchange_deleter(count.free, &release))
       fail("memory count: LibTorch's allocator must free all memory alike, but does not");
     const uint64_t taken = malloc_usable_size(memory.get());
-    const uint64_t in_use = in_use_.fetch_add(taken) + taken;
-    uint64_t peak = peak_.load();
-    while (peak < in_use && !peak_.compare_exchange_weak(peak, in_use)) {
+    const uint64_t in_use = count.in_use.fetch_add(taken) + taken;
+    uint64_t peak = count.peak.load();
+    while (peak < in_use && !count.peak.compare_exchange_weak(peak, in_use)) {
     }
     return memory;
   }
@@ -39,19 +51,14 @@ class CountingAllocator final : public c10::Allocator {
 
   c10::DeleterFnPtr raw_deleter() const override { return &release; }
 
-  static uint64_t in_use() { return in_use_.load(); }
-  static uint64_t peak() { return peak_.load(); }
-
  private:
   static void release(void* memory) {
-    if (memory != nullptr) in_use_.fetch_sub(malloc_usable_size(memory));
-    free_(memory);
+    MemoryCount& count = memory_count();
+    if (memory != nullptr) count.in_use.fetch_sub(malloc_usable_size(memory));
+    count.free(memory);
   }
 
   c10::Allocator* allocator_;
-  static inline c10::DeleterFnPtr free_ = nullptr;
-  static inline std::atomic<uint64_t> in_use_ = 0;
-  static inline std::atomic<uint64_t> peak_ = 0;
 };
 
 }  // namespace
@@ -63,11 +70,11 @@ void count_cpu_memory() {
 }
 
 uint64_t cpu_tensor_bytes() {
-  return CountingAllocator::in_use();
+  return memory_count().in_use.load();
 }
 
 uint64_t peak_tensor_bytes(const c10::Device& device) {
-  return device.is_cpu() ? CountingAllocator::peak() : peak_device_bytes(device);
+  return device.is_cpu() ? memory_count().peak.load() : peak_device_bytes(device);
 }
 
 }  // namespace zoetrope

@@ -85,7 +85,7 @@ std::optional<CheckpointFolder> RunCheckpoints::resolve_on_first_rank(
   constexpr const char* kKey = "checkpoint/resume";
   MessageBoard& board = *options_.board;
   if (board.rank() == 0) {
-    const auto found = resolve_resume(resume, options_.checkpoint.output_dir);
+    auto found = resolve_resume(resume, options_.checkpoint.output_dir);
     board.post(kKey, found ? fmt::format("{} {}", found->step, found->path.string()) : "");
     return found;
   }

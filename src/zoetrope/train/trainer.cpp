@@ -97,13 +97,14 @@ Trainer::StepTotals Trainer::run_micro_batches() {
 // A gradient that is kept for the next step would be summed over the ranks once more.
 void Trainer::check_objectives(const StepOutput& output) const {
   const std::vector<RoleOptimizer*> optimizers = method_.optimizers(state_.step);
-  for (const auto& [role, model] : method_.roles().all()) {
+  for (const auto& [role, owned] : method_.roles().all()) {
+    const auto* model = owned.get();
     const bool has_objective =
         std::any_of(output.objectives.begin(), output.objectives.end(),
-                    [&](const auto& objective) { return objective.first == model.get(); });
+                    [model](const auto& objective) { return objective.first == model; });
     const bool is_updated =
         std::any_of(optimizers.begin(), optimizers.end(),
-                    [&](RoleOptimizer* optimizer) { return &optimizer->model() == model.get(); });
+                    [model](RoleOptimizer* optimizer) { return &optimizer->model() == model; });
     if (!has_objective || is_updated) continue;
     fail(
         "step {}: a role that gets a gradient must have an optimizer that steps, but that of '{}' "

@@ -53,7 +53,8 @@ std::vector<DcpItem> items_of_shard(const DcpPath& path, const TensorShard& shar
   int64_t position = 0;
   for (const DcpBox& box : boxes_of_shard(shard)) {
     const int64_t count = c10::multiply_integers(box.sizes);
-    DcpItem item{dcp_key(path), path, shard.values.narrow(0, position, count).view(box.sizes)};
+    DcpItem item{
+        dcp_key(path), path, shard.values.narrow(0, position, count).view(box.sizes), {}, {}};
     if (box.sizes != shard.whole_shape()) {
       item.global_shape = shard.whole_shape();
       item.offsets = box.offsets;

@@ -243,13 +243,14 @@ StateDict KeyValueCache::text_state() const {
   return state;
 }
 
-void KeyValueCache::load_text_state(StateDict state, const at::Tensor& text_BLE,
+void KeyValueCache::load_text_state(const StateDict& state, const at::Tensor& text_BLE,
                                     at::Device device) {
-  for (auto& [name, tensor] : state.tensors) {
+  StateDict own = state;
+  for (auto& [name, tensor] : own.tensors) {
     if (name.starts_with(kTextKeys) || name.starts_with(kTextValues))
       tensor = own_of_last(tensor_group_, tensor);
   }
-  text_.load_state_dict(state, text_BLE, static_cast<size_t>(config_.num_layers), device);
+  text_.load_state_dict(own, text_BLE, static_cast<size_t>(config_.num_layers), device);
 }
 
 StateDict KeyValueCache::state_dict() const {

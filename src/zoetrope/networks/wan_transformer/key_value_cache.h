@@ -95,7 +95,7 @@ class KeyValueCache {
   bool is_shared(size_t index) const;
   /// The text's keys and values with all heads, and back.
   StateDict text_state() const;
-  void load_text_state(StateDict state, const at::Tensor& text_BLE, at::Device device);
+  void load_text_state(const StateDict& state, const at::Tensor& text_BLE, at::Device device);
 
   std::string name_;
   WanTransformerConfig config_;

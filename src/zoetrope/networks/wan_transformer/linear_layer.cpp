@@ -19,7 +19,7 @@ at::Tensor linear(const LinearParameters& parameters, const at::Tensor& x) {
 at::Tensor row_split_linear(const LinearParameters& parameters, const at::Tensor& x,
                             const GroupPointer& group) {
   const at::Tensor bias = parameters.bias != nullptr ? parameters.bias->value : at::Tensor();
-  const at::Tensor out = at::linear(x, parameters.weight->value, bias);
+  at::Tensor out = at::linear(x, parameters.weight->value, bias);
   if (!parameters.low_rank) return out;
   const auto& [a, b, scale] = *parameters.low_rank;
   // A is whole, but its gradient here comes from this rank's features alone.

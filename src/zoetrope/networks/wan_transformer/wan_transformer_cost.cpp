@@ -42,8 +42,8 @@ struct Sizes {
                                        config.width()) /
                    ranks),
         kept_keys(static_cast<double>(shape.batch * shape.kept_keys * config.width()) / ranks),
-        modulation(
-            static_cast<double>(shape.batch * shape.modulation_rows * 6 * config.width() * kFloat)),
+        modulation(kFloat *
+                   static_cast<double>(shape.batch * shape.modulation_rows * 6 * config.width())),
         per_row(kFloat * rows * (9 + 2 * static_cast<double>(config.num_attention_heads) / ranks)),
         c(static_cast<double>(element_bytes)),
         has_image(shape.image_tokens > 0),
