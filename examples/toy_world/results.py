@@ -191,11 +191,12 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--only", nargs="+", choices=RUNS, help="these runs alone")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
-    parser.add_argument("--table", action="store_true", help="train and measure nothing")
+    parser.add_argument("--table", action="store_true", help="only the table, of all seeds that there are")
     arguments = parser.parse_args()
     experiments = [Experiment(arguments, seed) for seed in arguments.seeds]
     failures = [] if arguments.table else run_all(experiments, arguments)
-    write_table(table(experiments))
+    trained_seeds = sorted(int(folder.name.removeprefix("seed")) for folder in Path(arguments.output).glob("seed*"))
+    write_table(table([Experiment(arguments, seed) for seed in trained_seeds]))
     sys.exit(1 if failures else 0)
 
 

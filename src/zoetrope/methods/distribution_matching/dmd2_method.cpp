@@ -52,7 +52,7 @@ void Dmd2Config::describe(config::Schema<Dmd2Config>& schema) {
                "Take the steps on the unshifted scale and move them onto the schedule.");
   schema.field("generator_update_interval", &Dmd2Config::generator_update_interval,
                "The student is updated at every this many steps, the critic at each; 0 or less: "
-               "both at each.");
+               "both at each. A learning-rate schedule advances only at its role's updates.");
   schema.field("real_score_guidance_scale", &Dmd2Config::real_score_guidance_scale,
                "Guidance of the teacher: unconditional + scale (conditional - unconditional).");
   schema.field("min_timestep_ratio", &Dmd2Config::min_timestep_ratio,
