@@ -30,7 +30,9 @@ std::string describe_updates(const RunConfig& run) {
   const TrainingConfig& training = run.training;
   const int64_t batch = training.data.train_batch_size;
   const int64_t accumulation = training.loop.gradient_accumulation_steps;
-  const int64_t group_size = training.distributed.sp_size.value_or(1);
+  // Ranks that share a sample's tokens, or the layers that it goes through.
+  const int64_t group_size =
+      training.distributed.sp_size.value_or(1) * training.distributed.tp_size;
   const int64_t num_groups = training.distributed.num_gpus / group_size;
   const std::string ranks = group_size > 1
                                 ? fmt::format("{} group{} of {} ranks", num_groups,

@@ -1,6 +1,7 @@
 // Simulated students: clips that move and differ, then stop doing so.
 #include "zoetrope/callbacks/distillation_health/distillation_health.h"
 
+#include <array>
 #include <cmath>
 #include <functional>
 
@@ -9,7 +10,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/error_text.h"
 #include "support/fake_model.h"
+#include "support/ranks.h"
 #include "support/recording_tracker.h"
 #include "zoetrope/base/error.h"
 #include "zoetrope/methods/fine_tuning/fine_tune_method.h"
@@ -76,9 +79,10 @@ void ignore_noise(Clips& clips) {
 }
 
 struct SimulatedRun {
-  explicit SimulatedRun(const DistillationHealthConfig& config = {})
+  explicit SimulatedRun(const DistillationHealthConfig& config = {},
+                        const CallbackContext& context = {})
       : method(FineTuneConfig{}, make_context(random)),
-        callback(config, CallbackContext{}),
+        callback(config, context),
         state{method, tracker} {}
 
   static MethodContext make_context(RandomSource& random) {
@@ -145,10 +149,10 @@ class DistillationHealthTest : public testing::Test {
 };
 
 TEST_F(DistillationHealthTest, AHealthyRunRaisesNoAlarm) {
-  for (const int64_t interval : {1, 5}) {
+  for (const int64_t interval : {1, 5, 50}) {
     SimulatedRun run;
     run.interval = interval;
-    run.teacher_reference = interval == 5;
+    run.teacher_reference = interval > 1;
     run.steps(500);
     EXPECT_EQ(run.steps_to_alarm(0), -1) << interval;
     EXPECT_NEAR(run.logged("saturation"), 1.0, 0.5);
@@ -156,8 +160,7 @@ TEST_F(DistillationHealthTest, AHealthyRunRaisesNoAlarm) {
   }
 }
 
-// Whatever the reference, however rarely the student is updated, within and after the warm-up, and
-// at every place between two checks.
+// Whatever the reference, within and after the warm-up, and at every place between two checks.
 TEST_F(DistillationHealthTest, ReportsACollapseWithinFiftySteps) {
   const std::vector<std::pair<const char*, Distortion>> collapses = {
       {"the frames hardly change", both(static_frames)},
@@ -185,6 +188,30 @@ TEST_F(DistillationHealthTest, ReportsACollapseWithinFiftySteps) {
       }
     }
   }
+}
+
+// The teacher's reference comes with the updates, here more rarely than checks. (One clip for all
+// noises is seen only where the student is updated.)
+TEST_F(DistillationHealthTest, ReportsACollapseWithinFiftySteps_HoweverRareUpdatesAre) {
+  for (const int64_t interval : {11, 14, 20, 50}) {
+    for (const auto& collapse : {static_frames, solid_frames, the_same_clip}) {
+      SimulatedRun run;
+      run.interval = interval;
+      run.teacher_reference = true;
+      run.steps(104);
+      run.steps(50, both(collapse));
+      const int64_t taken = run.steps_to_alarm(104);
+      EXPECT_TRUE(taken > 0 && taken <= 40) << interval << " " << taken;
+    }
+  }
+}
+
+// A student is judged against itself during the warm-up: here only its first clips were alive.
+TEST_F(DistillationHealthTest, ReportsTheCollapseOfTheFirstUpdate) {
+  SimulatedRun run;
+  run.steps(1);
+  run.steps(49, both(static_frames));
+  EXPECT_EQ(run.steps_to_alarm(0), 30);
 }
 
 // A teacher's view of a collapsed clip is partly collapsed, too.
@@ -283,6 +310,25 @@ TEST_F(DistillationHealthTest, StopsTheRunWhenAsked) {
   }
 }
 
+// A rank that stopped alone would leave the others waiting for it.
+TEST_F(DistillationHealthTest, RanksStopTogether) {
+  std::array<std::string, 2> messages;
+  run_ranks({.replicate = 2}, [&](const Mesh& mesh) {
+    CallbackContext context;
+    context.mesh = std::make_shared<Mesh>(mesh);
+    DistillationHealthConfig config;
+    config.on_alarm = "stop";
+    SimulatedRun run(config, context);
+    run.steps(20);
+    const double blown_up = mesh.rank == 1 ? 50.0 : 1.0;
+    messages.at(static_cast<size_t>(mesh.rank)) = test::error_of(
+        [&] { run.steps(50, both([&](const at::Tensor& clip) { return blown_up * clip; })); });
+  });
+  EXPECT_THAT(messages[0], HasSubstr("step 50: the student must not collapse, but "));
+  EXPECT_THAT(messages[0], HasSubstr("over-saturated"));
+  EXPECT_EQ(messages[1], messages[0]);
+}
+
 TEST_F(DistillationHealthTest, OffMeansNothingIsLogged) {
   DistillationHealthConfig config;
   config.every_steps = 0;
@@ -308,16 +354,25 @@ TEST_F(DistillationHealthTest, AResumedRunLogsWhatTheUninterruptedOneLogs) {
     clips.push_back(healthy_clips());
     if (i >= 60) both(static_frames)(clips.back());
   }
-  SimulatedRun whole;
-  for (const Clips& step : clips) whole.step(step);
+  const auto make = [] {
+    auto run = std::make_unique<SimulatedRun>();
+    run->interval = 15;
+    run->teacher_reference = true;
+    return run;
+  };
+  const auto whole = make();
+  for (const Clips& step : clips) whole->step(step);
+  EXPECT_GT(whole->steps_to_alarm(60), 0);
   for (const int64_t stop : {3, 65, 97}) {
-    SimulatedRun first;
-    SimulatedRun second;
+    const auto first_run = make();
+    const auto second_run = make();
+    SimulatedRun& first = *first_run;
+    SimulatedRun& second = *second_run;
     for (int64_t i = 0; i < stop; ++i) first.step(clips[static_cast<size_t>(i)]);
     second.callback.load_state_dict(first.callback.state_dict(), second.state);
     second.state.step = stop;
     for (size_t i = static_cast<size_t>(stop); i < clips.size(); ++i) second.step(clips[i]);
-    expect_same_log(whole, second, stop);
+    expect_same_log(*whole, second, stop);
   }
 }
 
@@ -343,6 +398,20 @@ TEST_F(DistillationHealthTest, ComparesLossesAndMeasuresUpdates) {
   EXPECT_NEAR(updated.logged("update_to_weight/student"),
               ((weights - before).norm() / before.norm()).item<double>(), 1e-6);
   EXPECT_EQ(updated.logged("vanished_in_bf16/student"), 0.0);
+}
+
+TEST_F(DistillationHealthTest, ReportsUpdatesThatChangeNothing) {
+  SimulatedRun run;
+  run.state.step = 300;
+  RoleOptimizer& optimizer = *run.method.role_optimizers().front();
+  std::vector<OptimizerUpdate> updates = {{&optimizer, 1.0, 1.0}};
+  testing::internal::CaptureStderr();
+  for (int i = 0; i < 30; ++i) {
+    run.callback.on_before_optimizer_step(run.state, updates);  // and no step follows
+    run.steps(1);
+  }
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("the weights of the student stay"));
+  EXPECT_EQ(run.steps_to_alarm(300), 30);
 }
 
 TEST(UpdateProbe, CountsUpdatesThatVanishInBf16) {

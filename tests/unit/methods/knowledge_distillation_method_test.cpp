@@ -52,7 +52,7 @@ class TextModel : public FakeModel {
   int64_t* num_rows_seen_;
 };
 
-/// Blocks of two frames; notes the timesteps that it is asked at.
+/// Blocks of two frames; notes what it was asked last.
 class CausalTextModel : public TextModel, public CausalModelBase {
  public:
   explicit CausalTextModel(RandomSource& random) : TextModel(random, true) {}
@@ -65,6 +65,7 @@ class CausalTextModel : public TextModel, public CausalModelBase {
   at::Tensor predict_noise(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
                            const Conditioning& conditioning) override {
     timestep_BT = timestep;
+    asked_BTCHW = noisy_BTCHW;
     return TextModel::predict_noise(noisy_BTCHW, timestep, conditioning);
   }
   at::Tensor predict_noise_streaming(const at::Tensor&, const at::Tensor&, const Conditioning&,
@@ -82,6 +83,7 @@ class CausalTextModel : public TextModel, public CausalModelBase {
   StreamingNetwork streaming_network(int64_t /*num_frames*/) override { return {}; }
 
   at::Tensor timestep_BT;
+  at::Tensor asked_BTCHW;
 };
 
 class KnowledgeDistillation : public testing::Test {
@@ -324,6 +326,47 @@ TEST_F(KnowledgeDistillation, EachBlockOfACausalStudentHasAStepOfItsOwn) {
                 timestep_BT.eq(750.0).to(at::kDouble).mean().item<double>(), 1e-12);
   }
   EXPECT_TRUE(blocks_differ);
+}
+
+// As CausVid's and Self-Forcing's ODE regression: inputs of timestep 0 are in, their error is not.
+TEST_F(KnowledgeDistillation, FinishedBlocksAreContextAlone) {
+  CausalKnowledgeDistillationConfig config;
+  static_cast<KnowledgeDistillationConfig&>(config) = config_;
+  config.num_frames_per_block = 2;
+  config.draw_finished_blocks = true;
+  CausalKnowledgeDistillationMethod method(
+      config, make_context(std::make_unique<CausalTextModel>(random_), true, 0.25));
+  method.prepare_data(rows());
+  auto& student = dynamic_cast<CausalTextModel&>(method.student());
+  int64_t num_finished = 0;
+  for (int64_t row = 0; row < 10; ++row) {
+    const double loss =
+        method.single_train_step(rows().read({row}), {}).losses[0].second.item<double>();
+    const at::Tensor timestep_T = student.timestep_BT[0];
+    const at::Tensor asked_TCHW = student.asked_BTCHW[0];
+    const Trajectory trajectory = cache().read(row);
+    const double text = trajectory.text_embedding_LD.mean().item<double>();
+    std::vector<at::Tensor> errors;
+    for (int64_t frame = 0; frame < 4; ++frame) {
+      const auto timestep = timestep_T[frame].item<double>();
+      const at::Tensor clean = trajectory.clean_TCHW[frame];
+      if (timestep == 0.0) {
+        ASSERT_LT(frame, 2) << "no block comes after the last one";
+        EXPECT_TRUE(at::equal(asked_TCHW[frame], clean));
+        num_finished += 1;
+        continue;
+      }
+      const at::Tensor state =
+          trajectory.latents_STCHW[timestep == 1000.0 ? 0 : 2][frame].to(at::kFloat);
+      EXPECT_TRUE(at::equal(asked_TCHW[frame], state));
+      const at::Tensor velocity = 0.5 * state + 0.25 + text;
+      errors.push_back((state - timestep / 1000.0 * velocity - clean).square().mean());
+    }
+    const double expected = 0.5 * at::stack(errors).mean().item<double>();
+    EXPECT_NEAR(loss, expected, 1e-5 * expected) << row;
+  }
+  EXPECT_GT(num_finished, 0);
+  EXPECT_LT(num_finished, 20);
 }
 
 std::vector<std::string> faults_of(const std::string& yaml) {

@@ -50,12 +50,16 @@ TEST(UpdateSummary, of_ranks_and_a_critic) {
             std::string::npos);
 }
 
-TEST(UpdateSummary, processes_that_share_a_sample_count_once) {
+TEST(UpdateSummary, ranks_that_share_a_sample_count_once) {
   RunConfig run = run_with(PlainConfig());
   run.training.distributed.num_gpus = 64;
   run.training.distributed.sp_size = 4;
   EXPECT_EQ(describe_updates(run),
             "16 samples an update = batch 1 x accumulation 1 x 16 groups of 4 ranks; the student "
+            "updates at every step");
+  run.training.distributed.tp_size = 2;
+  EXPECT_EQ(describe_updates(run),
+            "8 samples an update = batch 1 x accumulation 1 x 8 groups of 8 ranks; the student "
             "updates at every step");
 }
 

@@ -15,6 +15,7 @@ namespace {
 
 constexpr const char* kGeneratedClips = "generated_clips";
 constexpr const char* kReferenceClips = "reference_clips";
+constexpr const char* kLastReference = "last_reference";
 constexpr const char* kNumComplaints = "num_complaints";
 
 /// Undefined when there is none of that name.
@@ -33,6 +34,23 @@ void add_loss(RunningMeans& means, const RunState& run, const char* name) {
 void add_distance(RunningMeans& means, const char* name, const RecentLatents& clips) {
   const at::Tensor distance = clips.mean_distance();
   if (distance.defined()) means.add(name, distance);
+}
+
+/// Means over the ranks, which all gathered the same names: one decision for the run.
+RunningMeans::Values mean_over_ranks(RunningMeans::Values values, Group& group) {
+  std::vector<double> own;
+  for (const auto& [name, numbers] : values) own.insert(own.end(), numbers.begin(), numbers.end());
+  const std::vector<std::vector<double>> of_ranks = group.all_gather_numbers(own);
+  size_t next = 0;
+  for (auto& [name, numbers] : values) {
+    for (double& number : numbers) {
+      number = 0.0;
+      for (const std::vector<double>& of_rank : of_ranks) number += of_rank[next];
+      number /= static_cast<double>(of_ranks.size());
+      ++next;
+    }
+  }
+  return values;
 }
 
 }  // namespace
@@ -59,8 +77,10 @@ void DistillationHealthConfig::describe(config::Schema<DistillationHealthConfig>
 }
 
 DistillationHealth::DistillationHealth(const DistillationHealthConfig& config,
-                                       const CallbackContext& /*context*/)
-    : config_(config), detector_({config.collapse_ratio, config.num_checks, config.warmup_steps}) {}
+                                       const CallbackContext& context)
+    : config_(config),
+      ranks_(context.mesh->world),
+      detector_({config.collapse_ratio, config.num_checks, config.warmup_steps}) {}
 
 void DistillationHealth::on_before_optimizer_step(RunState& /*run*/,
                                                   std::vector<OptimizerUpdate>& updates) {
@@ -76,7 +96,8 @@ void DistillationHealth::on_before_optimizer_step(RunState& /*run*/,
 void DistillationHealth::on_training_step_end(RunState& run) {
   if (config_.every_steps <= 0) return;
   gather(run);
-  if (run.step % config_.every_steps == 0) check(run);
+  // The first step's clips come from the student as it started: what it must not fall far behind.
+  if (run.step == 1 || run.step % config_.every_steps == 0) check(run);
 }
 
 void DistillationHealth::gather(const RunState& run) {
@@ -111,8 +132,13 @@ void DistillationHealth::gather(const RunState& run) {
 void DistillationHealth::check(RunState& run) {
   add_distance(means_, health::kDiversity, generated_);
   add_distance(means_, health::kReferenceDiversity, reference_);
-  const RunningMeans::Values means = means_.read();
+  RunningMeans::Values means = mean_over_ranks(means_.read(), *ranks_);
   run.tracker.log(run.step, health_metrics(means, config_.log_channels));
+  // A teacher's reference comes with the student's updates, which may be rarer than checks.
+  if (const auto found = means.find(health::kReference); found != means.end())
+    last_reference_ = found->second;
+  else if (!last_reference_.empty())
+    means.emplace(health::kReference, last_reference_);
   report(run, detector_.check(run.step, health_signs(means, config_.collapse_ratio)));
 }
 
@@ -139,6 +165,8 @@ StateDict DistillationHealth::state_dict() const {
   StateDict state = means_.state();
   if (generated_.rows().defined()) state.tensors.emplace_back(kGeneratedClips, generated_.rows());
   if (reference_.rows().defined()) state.tensors.emplace_back(kReferenceClips, reference_.rows());
+  if (!last_reference_.empty())
+    state.tensors.emplace_back(kLastReference, at::tensor(last_reference_, at::kDouble));
   for (auto& entry : detector_.state()) state.scalars.push_back(std::move(entry));
   state.scalars.emplace_back(kNumComplaints, num_complaints_);
   return state;
@@ -150,6 +178,10 @@ void DistillationHealth::load_state_dict(const StateDict& state, RunState& /*run
   for (const auto& [name, tensor] : state.tensors) {
     if (name == kGeneratedClips) generated_.restore(tensor);
     if (name == kReferenceClips) reference_.restore(tensor);
+    if (name == kLastReference) {
+      const auto* first = tensor.const_data_ptr<double>();
+      last_reference_.assign(first, first + tensor.numel());
+    }
   }
   for (const auto& [name, value] : state.scalars) {
     if (name == kNumComplaints) num_complaints_ = std::get<int64_t>(value);

@@ -36,7 +36,9 @@ struct DistillationHealthConfig {
 /// - `colour_shift` above 3 reference spreads, `saturation` above 4: healthy clips stay below 1 and
 ///   near 1;
 /// - `critic_error` above 1: a critic that predicts nothing has 1;
-/// - `dmd_gradient_norm` at 0: the student is given no direction.
+/// - `dmd_gradient_norm` at 0: the student is given no direction;
+/// - `update_to_weight/<role>` at 0: the optimizer changes nothing.
+/// All ranks judge the means over all of them, so that an alarm stops them together.
 /// A ratio of 0.2 leaves room for students that move less than the data, and is far above what a
 /// collapsed one has.
 /// With `on_alarm: stop` an alarm ends the run by TrainingError, before the step is saved.
@@ -45,7 +47,7 @@ class DistillationHealth : public Callback {
   DistillationHealth(const DistillationHealthConfig& config, const CallbackContext& context);
   void on_before_optimizer_step(RunState& run, std::vector<OptimizerUpdate>& updates) override;
   void on_training_step_end(RunState& run) override;
-  /// What was gathered since the last check, the recent clips, and the detector's history.
+  /// What this rank gathered since the last check, its recent clips, and the detector's history.
   StateDict state_dict() const override;
   void load_state_dict(const StateDict& state, RunState& run) override;
 
@@ -55,7 +57,9 @@ class DistillationHealth : public Callback {
   void report(RunState& run, const std::vector<std::string>& complaints);
 
   DistillationHealthConfig config_;
+  std::shared_ptr<Group> ranks_;
   RunningMeans means_;
+  std::vector<double> last_reference_;  ///< latent_statistics; empty before the first
   RecentLatents generated_;
   RecentLatents reference_;
   std::map<std::string, UpdateProbe> probes_;  ///< of the update that is under way, by role

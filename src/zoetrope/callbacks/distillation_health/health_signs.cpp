@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <optional>
+#include <tuple>
 
 #include <fmt/format.h>
 
@@ -16,6 +17,7 @@ using Values = RunningMeans::Values;
 constexpr double kMaxColourShift = 3.0;
 constexpr double kMaxSaturation = 4.0;
 constexpr double kMaxCriticError = 1.0;
+constexpr double kLeastAboveZero = std::numeric_limits<double>::min();
 
 std::optional<double> scalar(const Values& means, const char* name) {
   const auto found = means.find(name);
@@ -53,14 +55,15 @@ void add_summary(std::vector<Metric>& metrics, const LatentSummary& summary,
   }
 }
 
-void add_updates(std::vector<Metric>& metrics, const Values& means) {
+/// Role, ratio to the weights, share that bf16 would have lost.
+std::vector<std::tuple<std::string, double, double>> updates(const Values& means) {
   const std::string prefix = health::kUpdate;
+  std::vector<std::tuple<std::string, double, double>> found;
   for (const auto& [name, values] : means) {
-    if (!name.starts_with(prefix)) continue;
-    const std::string role = name.substr(prefix.size());
-    metrics.push_back({"health/update_to_weight/" + role, values[0]});
-    metrics.push_back({"health/vanished_in_bf16/" + role, values[1]});
+    if (name.starts_with(prefix))
+      found.emplace_back(name.substr(prefix.size()), values[0], values[1]);
   }
+  return found;
 }
 
 }  // namespace
@@ -86,7 +89,10 @@ std::vector<Metric> health_metrics(const Values& means, bool with_channels) {
   const auto critic_loss = scalar(means, health::kCriticLoss);
   if (generator_loss && critic_loss && *critic_loss > 0.0)
     metrics.push_back({"health/generator_to_critic_loss", *generator_loss / *critic_loss});
-  add_updates(metrics, means);
+  for (const auto& [role, ratio, vanished] : updates(means)) {
+    metrics.push_back({"health/update_to_weight/" + role, ratio});
+    metrics.push_back({"health/vanished_in_bf16/" + role, vanished});
+  }
   return metrics;
 }
 
@@ -117,7 +123,11 @@ std::vector<VitalSign> health_signs(const Values& means, double collapse_ratio) 
   }
   if (const auto norm = scalar(means, health::kGradientNorm)) {
     signs.push_back({"dmd_gradient_norm", "the teacher and the critic give no direction", *norm,
-                     std::numeric_limits<double>::min()});
+                     kLeastAboveZero});
+  }
+  for (const auto& [role, ratio, vanished] : updates(means)) {
+    signs.push_back({"update_to_weight/" + role, fmt::format("the weights of the {} stay", role),
+                     ratio, kLeastAboveZero});
   }
   return signs;
 }

@@ -1,6 +1,7 @@
 // Knowledge distillation of a causal student: each block of frames stands at a step of its own.
-// Source: Yin et al. 2024 (CausVid, arXiv 2412.07772, section 4.3); FastVideo
-// methods/knowledge_distillation/kd.py.
+// Source: Yin et al. 2024 (CausVid, arXiv 2412.07772, section 4.3), whose code, as that of
+// Self-Forcing, also draws finished blocks; FastVideo methods/knowledge_distillation/kd.py, which
+// does not.
 #pragma once
 
 #include "zoetrope/methods/knowledge_distillation/knowledge_distillation_method.h"
@@ -9,6 +10,7 @@ namespace zoetrope {
 
 struct CausalKnowledgeDistillationConfig : KnowledgeDistillationConfig {
   int64_t num_frames_per_block = 3;
+  bool draw_finished_blocks = false;
   static void describe(config::Schema<CausalKnowledgeDistillationConfig>& schema);
 };
 
@@ -24,7 +26,10 @@ class CausalKnowledgeDistillationMethod : public KnowledgeDistillationMethod {
   std::string step_metric() const override { return "kd_mean_step_idx"; }
 
  private:
+  at::Tensor draw_finished(const Batch& raw, int64_t num_blocks) const;
+
   int64_t num_frames_per_block_;
+  bool draw_finished_blocks_;
 };
 
 }  // namespace zoetrope

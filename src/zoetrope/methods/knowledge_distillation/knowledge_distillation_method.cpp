@@ -108,9 +108,7 @@ KnowledgeDistillationMethod::KnowledgeDistillationMethod(const KnowledgeDistilla
           make_self_forcing_schedule(context().flow_shift, student().noise_schedule().device())),
       teacher_timesteps_(teacher_timesteps(context().flow_shift, config.teacher_inference_steps)),
       entries_(entries_of(config.t_list, teacher_timesteps_)),
-      timesteps_K_(at::tensor(config.t_list, at::kLong)
-                       .narrow(0, 0, num_student_steps())
-                       .to(schedule_.device(), at::kFloat)) {
+      timesteps_K_(at::tensor(config.t_list, at::kLong).to(schedule_.device(), at::kFloat)) {
   require_positive_learning_rate(context().optimizer, kMethod);
 }
 
@@ -225,6 +223,7 @@ KnowledgeDistillationMethod::Target KnowledgeDistillationMethod::target_at(
   const at::IntArrayRef shape_TCHW = batch.latents_BTCHW.sizes().slice(1);
   const at::Tensor frames_T = at::arange(shape_TCHW[0], at::kLong);
   const at::Tensor entries = at::tensor(entries_, at::kLong);
+  const int64_t last_step = num_student_steps() - 1;
   std::vector<at::Tensor> noisy;
   std::vector<at::Tensor> clean;
   for (size_t i = 0; i < trajectories.size(); ++i) {
@@ -237,8 +236,12 @@ KnowledgeDistillationMethod::Target KnowledgeDistillationMethod::target_at(
           config_.teacher_path_cache, format_shape(shape_TCHW), batch.sample_names[i],
           format_shape(trajectory.clean_TCHW.sizes()));
     }
-    const at::Tensor entry = entries.index_select(0, steps[static_cast<int64_t>(i)].reshape({-1}));
-    noisy.push_back(trajectory.latents_STCHW.index({entry.expand({frames_T.size(0)}), frames_T}));
+    const at::Tensor step = steps[static_cast<int64_t>(i)].reshape({-1});
+    const at::Tensor entry = entries.index_select(0, step.clamp_max(last_step));
+    const at::Tensor state_TCHW =
+        trajectory.latents_STCHW.index({entry.expand({frames_T.size(0)}), frames_T});
+    const at::Tensor is_finished = (step > last_step).view({-1, 1, 1, 1});
+    noisy.push_back(at::where(is_finished, trajectory.clean_TCHW, state_TCHW));
     clean.push_back(trajectory.clean_TCHW);
   }
   const auto on_device = [&](const std::vector<at::Tensor>& rows) {
@@ -266,7 +269,12 @@ StepOutput KnowledgeDistillationMethod::single_train_step(const Batch& raw,
       student().predict_noise(target.noisy_BTCHW, timestep, batch.conditional);
   const at::Tensor clean =
       velocity_to_clean(velocity.to(at::kFloat), target.noisy_BTCHW, schedule_.sigma_at(timestep));
-  const at::Tensor loss = 0.5 * at::mse_loss(clean, target.clean_BTCHW);
+  const at::Tensor is_finished = steps == num_student_steps();
+  const at::Tensor judged = at::where(
+      is_finished.view({steps.size(0), -1, 1, 1, 1}).to(clean.device(), /*non_blocking=*/true),
+      target.clean_BTCHW, clean);
+  const double judged_share = 1.0 - is_finished.to(at::kDouble).mean().item<double>();
+  const at::Tensor loss = 0.5 / judged_share * at::mse_loss(judged, target.clean_BTCHW);
   const at::Tensor logged = loss.detach();
   return {{{"total_loss", logged}, {"kd_loss", logged}},
           {{step_metric(), steps.to(at::kDouble).mean().item<double>()}},
@@ -280,7 +288,7 @@ std::vector<RoleOptimizer*> KnowledgeDistillationMethod::optimizers(int64_t /*st
 
 std::optional<FewStepRollout> KnowledgeDistillationMethod::few_step_rollout() {
   return FewStepRollout{.schedule = schedule_,
-                        .timesteps = timesteps_K_.split(1),
+                        .timesteps = timesteps_K_.narrow(0, 0, num_student_steps()).split(1),
                         .transition = FewStepTransition::kOde};
 }
 

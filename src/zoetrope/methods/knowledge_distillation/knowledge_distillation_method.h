@@ -46,7 +46,8 @@ class KnowledgeDistillationMethod : public TrainingMethod {
  protected:
   int64_t num_student_steps() const { return static_cast<int64_t>(entries_.size()); }
   /// Which of the student's steps a batch is trained at: int64 on the CPU, [B], or [B, T] for one
-  /// of each frame.
+  /// of each frame. num_student_steps() is a finished frame: the student gets it as it is, at
+  /// timestep 0, and it does not count in the loss. At least one frame is not finished.
   virtual at::Tensor draw_steps(const Batch& raw, int64_t num_frames);
   /// What the mean of draw_steps() is logged as.
   virtual std::string step_metric() const { return "kd_step_idx"; }
@@ -72,7 +73,7 @@ class KnowledgeDistillationMethod : public TrainingMethod {
   FlowMatchSchedule schedule_;
   std::vector<int64_t> teacher_timesteps_;
   std::vector<int64_t> entries_;  ///< of teacher_timesteps_, one for each step of the student
-  at::Tensor timesteps_K_;        ///< fp32, of the student's steps, on its device
+  at::Tensor timesteps_K_;        ///< t_list in fp32, on the student's device
   std::optional<TrajectoryCache> cache_;  ///< set by prepare_data
 };
 
