@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Trains all runs of the toy world for several seeds, measures them, and writes the table of docs/results.md.
+"""Trains all runs of the toy world for several seeds, measures them, writes the table of docs/results.md and prints
+how far the targets are met.
 
     python3 examples/toy_world/results.py                      # all of it: some hours on two cores
     python3 examples/toy_world/results.py --seeds 1 --only teacher dmd2
-    python3 examples/toy_world/results.py --table              # only the table, of what there is
+    python3 examples/toy_world/results.py --table              # only the tables, of what there is
 
 Goes on where it was stopped: finished runs and measurements stay. Each process has one thread, since the networks are
 too small for more.
@@ -78,8 +79,22 @@ class Experiment:
         averaged = self.folder / run / "diffusers_ema"
         return averaged if averaged.exists() else self.folder / run / "diffusers"
 
+    def recipe(self, run):
+        """The configs of the run and of all that it starts from."""
+        config, starts = RUNS[run]
+        return "\n".join([(EXAMPLE / f"{config}.yaml").read_text(),
+                          *(self.recipe(start) for start in sorted(set(starts.values())))])
+
+    def recipe_file(self, run):
+        return self.folder / f"{run}.recipe.txt"
+
     def trained(self, run):
-        return (self.folder / run / "diffusers").exists()
+        if not (self.folder / run / "diffusers").exists():
+            return False
+        if self.recipe_file(run).read_text() != self.recipe(run):
+            raise SystemExit(f"{self.folder / run}: must be trained with the configs as they are, but was with others; "
+                             "delete it, its scores and the runs that start from it")
+        return True
 
     def call(self, log, *arguments):
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -97,6 +112,8 @@ class Experiment:
             overrides += [f"--models.{role}.init_from", self.weights(start)]
         if config == "kd":
             overrides += ["--method.teacher_path_cache", self.folder / "kd_cache"]
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        self.recipe_file(run).write_text(self.recipe(run))
         resume = ["--training.checkpoint.resume_from_checkpoint", "latest"] if list(folder.glob("checkpoint-*")) else []
         self.call(folder.with_suffix(".log"), "train", EXAMPLE / f"{config}.yaml", *overrides, *resume,
                   "--training.data.data_path", self.data, "--training.data.seed", self.seed,
@@ -174,6 +191,55 @@ def table(experiments):
     return "\n".join(lines) + "\n"
 
 
+def accuracies(scores):
+    return [scores[f"{what}_accuracy"] for what in ("color", "shape", "direction")]
+
+
+def of_teacher(scores, measurement):
+    """The least of the three accuracies, each as a share of the teacher's."""
+    return min(own / teacher for own, teacher in zip(accuracies(scores[measurement]), accuracies(scores["teacher"])))
+
+
+def error(scores, measurement):
+    return statistics.mean(scores[measurement]["trajectory_error"])
+
+
+# what is compared -> target, and the value of one seed's scores
+TARGETS = {
+    "SFT teacher: least accuracy": ("at least 0.90", lambda s: min(accuracies(s["teacher"]))),
+    "DMD2: least accuracy, of the teacher's": ("at least 0.95", lambda s: of_teacher(s, "dmd2")),
+    "DMD2: diversity, of the teacher's": (
+        "at least 0.8", lambda s: s["dmd2"]["diversity"] / s["teacher"]["diversity"]),
+    "SFT in 4 steps: least accuracy, of the teacher's": (
+        "clearly below DMD2's", lambda s: of_teacher(s, "teacher_4_steps")),
+    "DFSFT, streaming, 33 frames: least accuracy, of the teacher's": (
+        "at least 0.85", lambda s: of_teacher(s, "dfsft")),
+    **{f"Self-Forcing from {start}: error over 97 frames, of DFSFT's in 4 steps": (
+        target, lambda s, run=run: error(s, f"{run}_long") / error(s, "dfsft_4_steps_long"))
+       for start, run, target in [
+           ("DFSFT", "self_forcing_from_dfsft", "at most 0.5"),
+           ("consistency", "self_forcing_from_consistency", "the same as from DFSFT"),
+           ("KD", "self_forcing_from_kd", "the same as from DFSFT"),
+           ("the teacher's weights", "self_forcing_from_teacher", "a difference")]},
+}
+
+
+def target_table(experiments):
+    lines = ["| | target | measured | seeds |", "| --- | --- | --- | --- |"]
+    for title, (target, value) in TARGETS.items():
+        values = []
+        for experiment in experiments:
+            files = {name: experiment.scores_file(name) for name in MEASUREMENTS}
+            try:
+                values.append(value({name: json.loads(file.read_text()) for name, file in files.items()
+                                     if file.exists()}))
+            except KeyError:  # not measured yet
+                continue
+        if values:
+            lines.append(f"| {title} | {target} | {cell(values, 2)} | {len(values)} |")
+    return "\n".join(lines) + "\n"
+
+
 def write_table(text):
     file = ROOT / "docs/results.md"
     begin, end = "<!-- toy world: begin -->\n", "<!-- toy world: end -->"
@@ -191,12 +257,14 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--only", nargs="+", choices=RUNS, help="these runs alone")
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
-    parser.add_argument("--table", action="store_true", help="only the table, of all seeds that there are")
+    parser.add_argument("--table", action="store_true", help="only the tables, of all seeds that there are")
     arguments = parser.parse_args()
     experiments = [Experiment(arguments, seed) for seed in arguments.seeds]
     failures = [] if arguments.table else run_all(experiments, arguments)
     trained_seeds = sorted(int(folder.name.removeprefix("seed")) for folder in Path(arguments.output).glob("seed*"))
-    write_table(table([Experiment(arguments, seed) for seed in trained_seeds]))
+    trained = [Experiment(arguments, seed) for seed in trained_seeds]
+    write_table(table(trained))
+    print(target_table(trained))
     sys.exit(1 if failures else 0)
 
 

@@ -97,6 +97,8 @@ void TrajectoryCache::check_metadata(const json& stored) const {
   compare("teacher_guidance_scale", ours.value("teacher_guidance_scale", json(1.0)),
           recipe_.guidance_scale);
   compare("flow_shift", ours.value("flow_shift", json(recipe_.flow_shift)), recipe_.flow_shift);
+  compare("num_latent_t", ours.value("num_latent_t", json(recipe_.num_latent_frames)),
+          recipe_.num_latent_frames);
   if (!recipe_.teacher_weights.empty()) {
     if (ours.contains("teacher_weights")) {
       compare("the checksum of the teacher's weights", ours["teacher_weights"],
@@ -150,7 +152,8 @@ void TrajectoryCache::begin_writing() {
                          {kOurs,
                           {{"teacher_weights", recipe_.teacher_weights},
                            {"teacher_guidance_scale", recipe_.guidance_scale},
-                           {"flow_shift", recipe_.flow_shift}}}};
+                           {"flow_shift", recipe_.flow_shift},
+                           {"num_latent_t", recipe_.num_latent_frames}}}};
   constexpr int kIndent = 2;
   write_file_atomically(folder_ / kMetadata, metadata.dump(kIndent));
 }
@@ -181,10 +184,6 @@ Trajectory TrajectoryCache::read(int64_t row) const {
         "it made anew: {}",
         path.string(), (folder_ / kComplete).string(), error.what());
   }
-}
-
-RowRange rows_of_rank(int64_t num_rows, int64_t rank, int64_t num_ranks) {
-  return {num_rows * rank / num_ranks, num_rows * (rank + 1) / num_ranks};
 }
 
 }  // namespace zoetrope

@@ -31,6 +31,7 @@ struct TrajectoryRecipe {
   int64_t num_steps = 0;
   double guidance_scale = 1.0;
   double flow_shift = 1.0;
+  int64_t num_latent_frames = 0;
   std::string data_path;  ///< stored, not compared: data may move
   int64_t num_rows = 0;
 };
@@ -49,8 +50,8 @@ class TrajectoryCache {
   /// Rows of [first, last) without a whole file, ascending; a half-written file does not count.
   std::vector<int64_t> missing_rows(int64_t first, int64_t last) const;
 
-  /// Makes the folder ready for write(): metadata, and no leftovers of a killed run. One process at
-  /// a time.
+  /// Makes the folder ready for write(): metadata, and no leftovers of a killed run. Before any
+  /// process writes.
   void begin_writing();
   /// Adds a row's trajectory; it appears whole or not at all.
   void write(int64_t row, const Trajectory& trajectory);
@@ -68,14 +69,5 @@ class TrajectoryCache {
   std::filesystem::path folder_;
   TrajectoryRecipe recipe_;
 };
-
-/// The rows [first, last) that `rank` works on: contiguous shares whose sizes differ by one at
-/// most.
-struct RowRange {
-  int64_t first = 0;
-  int64_t last = 0;
-  bool operator==(const RowRange&) const = default;
-};
-RowRange rows_of_rank(int64_t num_rows, int64_t rank, int64_t num_ranks);
 
 }  // namespace zoetrope

@@ -19,6 +19,8 @@
 
 namespace zoetrope {
 
+struct Mesh;
+
 /// The role models of a run, in the order of the config.
 class RoleModels {
  public:
@@ -109,8 +111,8 @@ class TrainingMethod {
   /// Called once before the first step.
   virtual void on_train_start() {}
   /// Called once after that, with the rows that will come: for what a method makes of the data
-  /// before it trains. Ends early when a StopSignal comes.
-  virtual void prepare_data(const RowReader& /*rows*/) {}
+  /// before it trains, on all ranks. Ends early when a StopSignal comes.
+  virtual void prepare_data(const RowReader& /*rows*/, const Mesh& /*mesh*/) {}
   /// Losses of one micro-batch.
   virtual StepOutput single_train_step(const Batch& raw, const StepIndex& index) = 0;
   /// Backpropagates every objective, divided by the accumulation rounds.

@@ -34,7 +34,7 @@ Trainer::Trainer(Options options, const Parts& parts)
 
 void Trainer::run() {
   method_.on_train_start();
-  method_.prepare_data(loader_.rows());
+  method_.prepare_data(loader_.rows(), *mesh_);
   if (any_rank_stops()) return;  // nothing was trained that could be saved
   for (auto& [name, callback] : callbacks_) callback->on_train_start(state_);
   checkpoints_.resume({state_, callbacks_, loader_});

@@ -66,7 +66,7 @@ TEST_P(TeacherTrajectories, MatchTheReference) {
   }
   const auto method = build_method(config, catalog.registries, random);
   const TrainingData data = build_data(config, *method);
-  method->prepare_data(data.loader->rows());
+  method->prepare_data(data.loader->rows(), Mesh());
   EXPECT_TRUE(random.empty());
 
   TrajectoryRecipe recipe;

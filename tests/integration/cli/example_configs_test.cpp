@@ -1,6 +1,8 @@
 // The configs of examples/: they pass as they are, and resolved.
 #include <filesystem>
+#include <set>
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -11,15 +13,16 @@ namespace zoetrope {
 namespace {
 
 namespace fs = std::filesystem;
+using ::testing::Contains;
 using ::testing::IsEmpty;
 
 TEST(ExampleConfigs, have_no_faults) {
   const Catalog catalog;
-  int num_files = 0;
-  for (const auto& entry :
-       fs::recursive_directory_iterator(fs::path(ZOETROPE_SOURCE_DIR) / "examples")) {
+  std::set<std::string> names;
+  const fs::path examples = fs::path(ZOETROPE_SOURCE_DIR) / "examples";
+  for (const auto& entry : fs::recursive_directory_iterator(examples)) {
     if (entry.path().extension() != ".yaml") continue;
-    ++num_files;
+    names.insert(fs::relative(entry.path(), examples).generic_string());
     config::Issues issues;
     const auto stages =
         read_stages(config::parse_yaml_file(entry.path()), {}, catalog.tables(), issues);
@@ -32,7 +35,13 @@ TEST(ExampleConfigs, have_no_faults) {
               resolved);
     EXPECT_THAT(again.faults(), IsEmpty());
   }
-  EXPECT_GE(num_files, 14);
+  for (const char* size : {"1.3b", "14b"}) {
+    for (const char* recipe :
+         {"sft", "lora", "dfsft", "kd", "kd_causal", "consistency", "dmd2", "self_forcing"})
+      EXPECT_THAT(names, Contains(fmt::format("wan2.1/{}/{}.yaml", size, recipe)));
+  }
+  for (const char* run : {"teacher", "dmd2", "dfsft", "tfsft", "consistency", "kd", "self_forcing"})
+    EXPECT_THAT(names, Contains(fmt::format("toy_world/{}.yaml", run)));
 }
 
 }  // namespace

@@ -49,7 +49,7 @@ LayoutResult train_rank(const LayoutRun& run, const std::string& output_dir, con
   const auto method = build_method(config, catalog.registries, random, shared_mesh);
   const SafetensorsFile negative("_models/neg.safetensors");
   dynamic_cast<WanModel&>(method->student()).set_negative_text(negative.tensor("embeds"));
-  NamedCallbacks callbacks = build_callbacks(config, catalog.registries, *method);
+  NamedCallbacks callbacks = build_callbacks(config, catalog.registries, *method, shared_mesh);
   const TrainingData data = build_data(config, *method, mesh);
   RecordingTracker tracker;
   RunCheckpoints checkpoints(checkpoint_options(config, shared_mesh, board));

@@ -167,20 +167,5 @@ TEST(FastVideoTrajectoryCache, IsRead) {
             HasSubstr("the teacher is \"_models/wan_b\" there and \"_models/wan_a\" here")));
 }
 
-TEST(RowsOfRank, ShareOutEveryRowOnce) {
-  for (const int64_t num_rows : {0, 1, 7, 64}) {
-    for (const int64_t num_ranks : {1, 3, 8}) {
-      int64_t next = 0;
-      for (int64_t rank = 0; rank < num_ranks; ++rank) {
-        const RowRange range = rows_of_rank(num_rows, rank, num_ranks);
-        EXPECT_EQ(range.first, next);
-        EXPECT_LE(range.last - range.first, num_rows / num_ranks + 1);
-        next = range.last;
-      }
-      EXPECT_EQ(next, num_rows);
-    }
-  }
-}
-
 }  // namespace
 }  // namespace zoetrope

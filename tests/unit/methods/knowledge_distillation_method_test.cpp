@@ -1,9 +1,12 @@
+#include <array>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "support/error_text.h"
 #include "support/fake_model.h"
 #include "support/golden.h"
+#include "support/ranks.h"
 #include "support/temporary_folder.h"
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/file.h"
@@ -20,6 +23,7 @@ namespace fs = std::filesystem;
 using test::error_of;
 using test::FakeModel;
 using ::testing::AllOf;
+using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -130,7 +134,7 @@ class KnowledgeDistillation : public testing::Test {
   std::string prepare_error(const KnowledgeDistillationConfig& config, MethodContext context) {
     return error_of([&] {
       KnowledgeDistillationMethod method(config, std::move(context));
-      method.prepare_data(rows());
+      method.prepare_data(rows(), Mesh());
     });
   }
   fs::path sample(int64_t row) const {
@@ -151,7 +155,7 @@ at::Tensor to_bf16(const at::Tensor& tensor) {
 // dx/dsigma = v in steps, each from the state rounded to bf16.
 TEST_F(KnowledgeDistillation, TrajectoriesAreTheGuidedTeachersEulerSteps) {
   KnowledgeDistillationMethod method(config_, make_context());
-  method.prepare_data(rows());
+  method.prepare_data(rows(), Mesh());
   const Trajectory trajectory = cache().read(3);
   const std::vector<int64_t> timesteps = {1000, 900, 750, 500};  // shift 3: s/(1+2s)*3
   ASSERT_TRUE(at::equal(trajectory.timesteps_S, at::tensor(timesteps)));
@@ -179,12 +183,12 @@ TEST_F(KnowledgeDistillation, TrajectoriesAreTheGuidedTeachersEulerSteps) {
 
 TEST_F(KnowledgeDistillation, MakesTheCacheOnceAndFreesTheTeacher) {
   KnowledgeDistillationMethod method(config_, make_context());
-  method.prepare_data(rows());
+  method.prepare_data(rows(), Mesh());
   EXPECT_EQ(num_teacher_rows_, 10 * 4 * 2);  // rows, steps, both conditions
   EXPECT_FALSE(method.roles().contains("teacher"));
   EXPECT_TRUE(fs::exists(folder_ / "cache" / "COMPLETE"));
   KnowledgeDistillationMethod again(config_, make_context());
-  again.prepare_data(rows());
+  again.prepare_data(rows(), Mesh());
   EXPECT_EQ(num_teacher_rows_, 10 * 4 * 2);
   EXPECT_EQ(prepare_error(config_, make_context(false)), "no error");
 }
@@ -192,13 +196,13 @@ TEST_F(KnowledgeDistillation, MakesTheCacheOnceAndFreesTheTeacher) {
 TEST_F(KnowledgeDistillation, WithoutGuidanceTheTeacherRunsOnce) {
   config_.teacher_guidance_scale = 1.0;
   KnowledgeDistillationMethod method(config_, make_context());
-  method.prepare_data(rows());
+  method.prepare_data(rows(), Mesh());
   EXPECT_EQ(num_teacher_rows_, 10 * 4);
   EXPECT_FALSE(dynamic_cast<FakeModel&>(method.student()).has_negative_prompt);
 }
 
 TEST_F(KnowledgeDistillation, GoesOnWhereItWasKilled) {
-  KnowledgeDistillationMethod(config_, make_context()).prepare_data(rows());
+  KnowledgeDistillationMethod(config_, make_context()).prepare_data(rows(), Mesh());
   const std::string whole = read_file(sample(4));
   fs::remove(folder_ / "cache" / "COMPLETE");
   fs::remove(sample(2));
@@ -207,14 +211,14 @@ TEST_F(KnowledgeDistillation, GoesOnWhereItWasKilled) {
               AllOf(HasSubstr("must hold 10 trajectories"),
                     HasSubstr("2 are missing; add models.teacher")));
   num_teacher_rows_ = 0;
-  KnowledgeDistillationMethod(config_, make_context()).prepare_data(rows());
+  KnowledgeDistillationMethod(config_, make_context()).prepare_data(rows(), Mesh());
   EXPECT_EQ(num_teacher_rows_, 2 * 4 * 2);
   EXPECT_EQ(read_file(sample(4)), whole);  // draws belong to rows, whatever came before
   EXPECT_TRUE(fs::exists(folder_ / "cache" / "COMPLETE"));
 }
 
 TEST_F(KnowledgeDistillation, RefusesTheCacheOfAnotherTeacherOrOtherSettings) {
-  KnowledgeDistillationMethod(config_, make_context()).prepare_data(rows());
+  KnowledgeDistillationMethod(config_, make_context()).prepare_data(rows(), Mesh());
   EXPECT_THAT(prepare_error(config_, make_context(true, 0.5)),
               AllOf(HasSubstr("the checksum of the teacher's weights is"),
                     HasSubstr("delete this one to have it made anew")));
@@ -228,15 +232,69 @@ TEST_F(KnowledgeDistillation, RefusesTheCacheOfAnotherTeacherOrOtherSettings) {
 }
 
 TEST_F(KnowledgeDistillation, RefusesTheCacheOfOtherData) {
-  KnowledgeDistillationMethod(config_, make_context()).prepare_data(rows());
+  KnowledgeDistillationMethod(config_, make_context()).prepare_data(rows(), Mesh());
   fs::copy_file(sample(1), sample(5), fs::copy_options::overwrite_existing);
   EXPECT_THAT(prepare_error(config_, make_context()),
               HasSubstr("must have been made from this run's data, but the text of row 5"));
 }
 
+// Else one cache would hold two data sets.
+TEST_F(KnowledgeDistillation, MakesNothingBesideRowsOfOtherData) {
+  KnowledgeDistillationMethod(config_, make_context()).prepare_data(rows(), Mesh());
+  fs::remove(folder_ / "cache" / "COMPLETE");
+  fs::remove(sample(7));
+  fs::copy_file(sample(1), sample(0), fs::copy_options::overwrite_existing);
+  num_teacher_rows_ = 0;
+  EXPECT_THAT(prepare_error(config_, make_context()), HasSubstr("but the text of row 0"));
+  EXPECT_EQ(num_teacher_rows_, 0);
+}
+
+TEST_F(KnowledgeDistillation, RefusesTheRowOfOtherDataWhenItIsTrained) {
+  KnowledgeDistillationMethod method(config_, make_context());
+  method.prepare_data(rows(), Mesh());
+  fs::copy_file(sample(1), sample(3), fs::copy_options::overwrite_existing);
+  EXPECT_THAT(error_of([&] {
+                method.single_train_step(rows().read({2, 3}), {});
+              }),
+              HasSubstr("must have been made from this run's data, but the text of row 3"));
+}
+
+TEST_F(KnowledgeDistillation, RefusesTheCacheOfAnotherLength) {
+  KnowledgeDistillationMethod(config_, make_context()).prepare_data(rows(), Mesh());
+  MethodContext longer = make_context();
+  longer.num_latent_frames = 5;
+  EXPECT_THAT(prepare_error(config_, std::move(longer)),
+              HasSubstr("num_latent_t is 0 there and 5"));
+}
+
+// Ten rows: of three data groups, two make a row twice so that all call the teacher equally often.
+TEST_F(KnowledgeDistillation, RanksShareOutTheRows) {
+  KnowledgeDistillationMethod(config_, make_context()).prepare_data(rows(), Mesh());
+  std::vector<std::string> expected;
+  for (int64_t row = 0; row < 10; ++row) expected.push_back(read_file(sample(row)));
+  fs::remove_all(folder_ / "cache");
+  std::array<int64_t, 3> num_rows{};
+  run_ranks({.replicate = 3}, [&](const Mesh& mesh) {
+    KeyedRandomSource random(5);
+    auto teacher =
+        std::make_unique<TextModel>(random, false, &num_rows.at(static_cast<size_t>(mesh.rank)));
+    teacher->parameters().load({{"scale", at::full({1}, 0.5)}, {"offset", at::full({1}, 0.25)}});
+    MethodContext context = make_context(false);
+    context.random = &random;
+    context.roles.add("teacher", std::move(teacher));
+    KnowledgeDistillationMethod method(config_, std::move(context));
+    method.prepare_data(rows(), mesh);
+    EXPECT_FALSE(method.roles().contains("teacher"));
+  });
+  EXPECT_THAT(num_rows, Each(4 * 4 * 2));  // rounds, steps, both conditions
+  for (int64_t row = 0; row < 10; ++row)
+    EXPECT_EQ(read_file(sample(row)), expected[static_cast<size_t>(row)]) << row;
+  EXPECT_TRUE(fs::exists(folder_ / "cache" / "COMPLETE"));
+}
+
 TEST_F(KnowledgeDistillation, RefusesLatentsOfAnotherSize) {
   KnowledgeDistillationMethod method(config_, make_context());
-  method.prepare_data(rows());
+  method.prepare_data(rows(), Mesh());
   Batch batch = rows().read({1, 2});
   batch.vae_latent_BCTHW = batch.vae_latent_BCTHW.narrow(2, 0, 3);
   EXPECT_THAT(error_of([&] { method.single_train_step(batch, {}); }),
@@ -245,7 +303,7 @@ TEST_F(KnowledgeDistillation, RefusesLatentsOfAnotherSize) {
 
 TEST_F(KnowledgeDistillation, LossIsHalfTheDistanceOfTheCleanPrediction) {
   KnowledgeDistillationMethod method(config_, make_context());
-  method.prepare_data(rows());
+  method.prepare_data(rows(), Mesh());
   const Batch batch = rows().read({7, 2});
   const StepOutput output = method.single_train_step(batch, {});
   const auto step = static_cast<int64_t>(output.metrics[0].second);
@@ -266,7 +324,7 @@ TEST_F(KnowledgeDistillation, LossIsHalfTheDistanceOfTheCleanPrediction) {
 // Dropped text would be regressed on trajectories that had it.
 TEST_F(KnowledgeDistillation, TheTextIsTheTrajectorys) {
   KnowledgeDistillationMethod method(config_, make_context());
-  method.prepare_data(rows());
+  method.prepare_data(rows(), Mesh());
   Batch batch = rows().read({7});
   const double loss = method.single_train_step(batch, {}).losses[0].second.item<double>();
   const at::Tensor text = batch.text_embedding_BLD.clone();
@@ -310,7 +368,7 @@ TEST_F(KnowledgeDistillation, EachBlockOfACausalStudentHasAStepOfItsOwn) {
                         "which is 2, but got 3"));
   config.num_frames_per_block = 2;
   CausalKnowledgeDistillationMethod method(config, context());
-  method.prepare_data(rows());
+  method.prepare_data(rows(), Mesh());
   auto& student = dynamic_cast<CausalTextModel&>(method.student());
   bool blocks_differ = false;
   for (int64_t row = 0; row < 8; ++row) {
@@ -336,7 +394,7 @@ TEST_F(KnowledgeDistillation, FinishedBlocksAreContextAlone) {
   config.draw_finished_blocks = true;
   CausalKnowledgeDistillationMethod method(
       config, make_context(std::make_unique<CausalTextModel>(random_), true, 0.25));
-  method.prepare_data(rows());
+  method.prepare_data(rows(), Mesh());
   auto& student = dynamic_cast<CausalTextModel&>(method.student());
   int64_t num_finished = 0;
   for (int64_t row = 0; row < 10; ++row) {

@@ -7,10 +7,9 @@
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/folder_lock.h"
-#include "zoetrope/base/progress.h"
-#include "zoetrope/base/stop_signal.h"
 #include "zoetrope/checkpoint/weights_checksum.h"
 #include "zoetrope/diffusion/prediction_conversion.h"
+#include "zoetrope/methods/knowledge_distillation/shared_trajectories.h"
 #include "zoetrope/methods/knowledge_distillation/teacher_sampler.h"
 #include "zoetrope/methods/requirements.h"
 
@@ -112,15 +111,20 @@ KnowledgeDistillationMethod::KnowledgeDistillationMethod(const KnowledgeDistilla
   require_positive_learning_rate(context().optimizer, kMethod);
 }
 
-TrajectoryRecipe KnowledgeDistillationMethod::recipe(const RowReader& rows) const {
+// The first rank compares the weights: whole ones are large, and all ranks have the same.
+TrajectoryRecipe KnowledgeDistillationMethod::recipe(const RowReader& rows,
+                                                     const Mesh& mesh) const {
+  const bool is_first = mesh.rank == 0;
   TrajectoryRecipe recipe;
   if (teacher_ != nullptr) {
     recipe.teacher = teacher_->source();
-    recipe.teacher_weights = weights_checksum(teacher_->parameters().tensors());
+    const NamedTensors weights = teacher_->parameters().tensors(is_first);
+    if (is_first) recipe.teacher_weights = weights_checksum(weights);
   }
   recipe.num_steps = config_.teacher_inference_steps;
   recipe.guidance_scale = config_.teacher_guidance_scale;
   recipe.flow_shift = context().flow_shift;
+  recipe.num_latent_frames = context().num_latent_frames;
   recipe.data_path = join_paths(rows.dataset().sources());
   recipe.num_rows = rows.num_rows();
   return recipe;
@@ -130,34 +134,52 @@ LatentsSource KnowledgeDistillationMethod::latents_source() {
   return student().data_type() == "text_only" ? LatentsSource::kZeros : LatentsSource::kData;
 }
 
-void KnowledgeDistillationMethod::prepare_data(const RowReader& rows) {
-  cache_.emplace(config_.teacher_path_cache, recipe(rows));
-  if (!cache_->complete()) make_missing(*cache_, rows);
-  if (StopSignal::received() != 0) return;
-  check_texts(rows);
+void KnowledgeDistillationMethod::prepare_data(const RowReader& rows, const Mesh& mesh) {
+  const TrajectoryRecipe wanted = recipe(rows, mesh);
+  std::optional<FolderLock> lock;
+  std::vector<int64_t> missing;
+  if (mesh.rank == 0) {
+    cache_.emplace(config_.teacher_path_cache, wanted);
+    if (!cache_->complete()) {
+      missing = cache_->missing_rows(0, cache_->num_rows());
+      require_teacher(missing);
+      check_texts(rows, missing);
+      lock.emplace(cache_->folder());
+      cache_->begin_writing();
+    } else {
+      check_texts(rows, {});
+    }
+  }
+  missing = from_first_rank(std::move(missing), *mesh.world);
+  if (!cache_) cache_.emplace(config_.teacher_path_cache, wanted);
+  if (!make_missing(missing, rows, mesh)) return;
+  if (lock) cache_->mark_complete();
+  mesh.world->barrier();
+  if (!cache_->complete()) {
+    fail<DataError>(
+        "method.teacher_path_cache: '{}' must be a folder that all ranks share, but rank {} does "
+        "not see what the first one has written",
+        config_.teacher_path_cache, mesh.rank);
+  }
   teacher_ = nullptr;
   remove_role(kTeacher);
 }
 
-void KnowledgeDistillationMethod::make_missing(TrajectoryCache& cache, const RowReader& rows) {
-  const int64_t num_rows = cache.num_rows();
-  if (teacher_ == nullptr) {
-    fail<ConfigError>(
-        "method.teacher_path_cache: '{}' must hold {} trajectories and its file COMPLETE, or the "
-        "config must have a teacher that makes them; {} are missing; add models.teacher",
-        config_.teacher_path_cache, num_rows, cache.missing_rows(0, num_rows).size());
-  }
-  const FolderLock lock(cache.folder());
-  cache.begin_writing();
-  const RowRange share = rows_of_rank(num_rows, 0, 1);
-  const std::vector<int64_t> missing = cache.missing_rows(share.first, share.last);
+void KnowledgeDistillationMethod::require_teacher(const std::vector<int64_t>& missing) const {
+  if (teacher_ != nullptr) return;
+  fail<ConfigError>(
+      "method.teacher_path_cache: '{}' must hold {} trajectories and its file COMPLETE, or the "
+      "config must have a teacher that makes them; {} are missing; add models.teacher",
+      config_.teacher_path_cache, cache_->num_rows(), missing.size());
+}
+
+bool KnowledgeDistillationMethod::make_missing(const std::vector<int64_t>& missing,
+                                               const RowReader& rows, const Mesh& mesh) {
+  if (missing.empty()) return true;
   if (config_.teacher_guidance_scale != 1.0) student().encode_negative_prompt();
   TeacherSampler sampler(*teacher_, schedule_,
                          {teacher_timesteps_, config_.teacher_guidance_scale});
-  const auto num_missing = static_cast<int64_t>(missing.size());
-  Progress progress("teacher trajectories", share.last - share.first, "rows",
-                    share.last - share.first - num_missing);
-  for (const int64_t row : missing) {
+  return make_trajectories(*cache_, missing, mesh, [&](int64_t row) {
     const Batch raw = rows.read({row});
     const TrainingBatch batch = student().prepare_batch(raw, latents_source());
     const at::Tensor noise =
@@ -167,28 +189,39 @@ void KnowledgeDistillationMethod::make_missing(TrajectoryCache& cache, const Row
     Trajectory trajectory = sampler.sample(batch, noise);
     trajectory.text_embedding_LD = raw.text_embedding_BLD[0];
     trajectory.text_attention_mask_L = raw.text_attention_mask_BL[0];
-    cache.write(row, trajectory);
-    progress.advance();
-    if (StopSignal::received() != 0) return;
-  }
-  cache.mark_complete();
+    return trajectory;
+  });
 }
 
-// The first, the middle and the last row: enough to know another data set by, and soon done. Text
-// that FastVideo dropped is stored as zeros.
-void KnowledgeDistillationMethod::check_texts(const RowReader& rows) const {
-  for (const int64_t row : {int64_t{0}, rows.num_rows() / 2, rows.num_rows() - 1}) {
-    const Batch raw = rows.read({row});
-    const at::Tensor stored = cache_->read(row).text_embedding_LD.to(at::kFloat);
-    if (at::equal(stored, raw.text_embedding_BLD[0]) ||
-        at::count_nonzero(stored).item<int64_t>() == 0)
-      continue;
-    fail<DataError>(
-        "method.teacher_path_cache: '{}' must have been made from this run's data, but the text of "
-        "row {} is another one than that of {}; name another folder, or delete this one to have it "
-        "made anew",
-        config_.teacher_path_cache, row, raw.info[0].describe());
+// The first, the middle and the last row that is there: enough to know another data set by before
+// anything is made of it. Training compares every row.
+void KnowledgeDistillationMethod::check_texts(const RowReader& rows,
+                                              const std::vector<int64_t>& missing) const {
+  std::vector<int64_t> present;
+  for (int64_t row = 0; row < rows.num_rows(); ++row) {
+    if (!std::ranges::binary_search(missing, row)) present.push_back(row);
   }
+  if (present.empty()) return;
+  for (const int64_t row : {present.front(), present[present.size() / 2], present.back()}) {
+    const Batch raw = rows.read({row});
+    check_text(cache_->read(row), raw.text_embedding_BLD[0], raw.info[0]);
+  }
+}
+
+// Text that FastVideo dropped is stored as zeros; the loader's dropout gives zeros, too.
+void KnowledgeDistillationMethod::check_text(const Trajectory& trajectory,
+                                             const at::Tensor& text_LD,
+                                             const SampleInfo& info) const {
+  const at::Tensor stored = trajectory.text_embedding_LD.to(at::kFloat);
+  const auto is_dropped = [](const at::Tensor& text) {
+    return at::count_nonzero(text).item<int64_t>() == 0;
+  };
+  if (at::equal(stored, text_LD) || is_dropped(stored) || is_dropped(text_LD)) return;
+  fail<DataError>(
+      "method.teacher_path_cache: '{}' must have been made from this run's data, but the text of "
+      "row {} is another one than that of {}; name another folder, or delete this one to have it "
+      "made anew",
+      config_.teacher_path_cache, info.dataset_row, info.describe());
 }
 
 at::Tensor KnowledgeDistillationMethod::draw_steps(const Batch& raw, int64_t /*num_frames*/) {
@@ -203,6 +236,7 @@ std::vector<Trajectory> KnowledgeDistillationMethod::read_trajectories(const Bat
   std::vector<Trajectory> trajectories;
   for (const SampleInfo& info : raw.info) {
     trajectories.push_back(cache_->read(info.dataset_row));
+    check_text(trajectories.back(), raw.text_embedding_BLD[std::ssize(trajectories) - 1], info);
     const at::Tensor& timesteps = trajectories.back().timesteps_S;
     if (at::equal(timesteps, at::tensor(teacher_timesteps_, at::kLong))) continue;
     const std::vector<int64_t> stored(timesteps.const_data_ptr<int64_t>(),

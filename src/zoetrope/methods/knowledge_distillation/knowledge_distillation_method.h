@@ -32,11 +32,12 @@ class KnowledgeDistillationMethod : public TrainingMethod {
   static config::MethodWork work(const KnowledgeDistillationConfig& config,
                                  int64_t num_latent_frames);
 
-  /// Makes what is missing of the cache, then frees the teacher. Throws DataError when the cache is
-  /// of another teacher, of other settings or of other data, ConfigError when it is incomplete and
-  /// there is no teacher.
-  void prepare_data(const RowReader& rows) override;
+  /// Makes what is missing of the cache, each data group its share, then frees the teacher. Throws
+  /// DataError when the cache is of another teacher, of other settings or of other data, or ranks
+  /// do not share its folder; ConfigError when it is incomplete and there is no teacher.
+  void prepare_data(const RowReader& rows, const Mesh& mesh) override;
   /// Losses `total_loss` and `kd_loss` (the same); metric step_metric(). The text is the cache's.
+  /// Throws DataError when that of a row is not the row's.
   StepOutput single_train_step(const Batch& raw, const StepIndex& index) override;
   std::vector<RoleOptimizer*> optimizers(int64_t step) override;
   std::vector<RoleOptimizer*> role_optimizers() override { return {&optimizer_}; }
@@ -59,9 +60,12 @@ class KnowledgeDistillationMethod : public TrainingMethod {
     at::Tensor clean_BTCHW;
   };
 
-  TrajectoryRecipe recipe(const RowReader& rows) const;
-  void make_missing(TrajectoryCache& cache, const RowReader& rows);
-  void check_texts(const RowReader& rows) const;
+  TrajectoryRecipe recipe(const RowReader& rows, const Mesh& mesh) const;
+  void require_teacher(const std::vector<int64_t>& missing) const;
+  bool make_missing(const std::vector<int64_t>& missing, const RowReader& rows, const Mesh& mesh);
+  void check_texts(const RowReader& rows, const std::vector<int64_t>& missing) const;
+  void check_text(const Trajectory& trajectory, const at::Tensor& text_LD,
+                  const SampleInfo& info) const;
   std::vector<Trajectory> read_trajectories(const Batch& raw) const;
   Target target_at(const std::vector<Trajectory>& trajectories, const at::Tensor& steps,
                    const TrainingBatch& batch) const;
