@@ -36,6 +36,11 @@ class GoldenCase {
   const std::filesystem::path& folder() const { return folder_; }
   std::string name() const { return folder_.filename().string(); }
   const nlohmann::json& json() const { return json_; }
+  /// The record of a training run's step.
+  const nlohmann::json& step(int64_t number) const {
+    const nlohmann::json& steps = json_.at("steps");
+    return steps.at(static_cast<size_t>(number - steps.at(0).at("step").get<int64_t>()));
+  }
   bool contains(const std::string& key) const { return tensors_.entries().contains(key); }
   at::Tensor tensor(const std::string& key) const { return tensors_.tensor(key); }
   std::vector<std::string> keys() const {
@@ -51,11 +56,25 @@ class GoldenCase {
   nlohmann::json json_;
 };
 
-/// $ZOETROPE_GOLDEN_DIR, or the cases recorded from FastVideo that the project carries.
-inline std::filesystem::path golden_root() {
-  const char* folder = std::getenv("ZOETROPE_GOLDEN_DIR");
-  return folder != nullptr ? std::filesystem::path(folder)
-                           : std::filesystem::path(ZOETROPE_SOURCE_DIR) / "tests/golden/reference";
+/// The cases recorded from FastVideo that the project carries: for tests of a certain case.
+inline std::filesystem::path reference_root() {
+  return std::filesystem::path(ZOETROPE_SOURCE_DIR) / "tests/golden/reference";
+}
+
+/// $ZOETROPE_GOLDEN_DIR, or reference_root(): for tests of every case of a kind. Absolute, also
+/// when the working folder changes.
+inline const std::filesystem::path& golden_root() {
+  static const std::filesystem::path root = [] {
+    const char* folder = std::getenv("ZOETROPE_GOLDEN_DIR");
+    return folder != nullptr ? std::filesystem::absolute(folder) : reference_root();
+  }();
+  return root;
+}
+
+/// Whether the cases are those that the project carries, among which there are some of every kind.
+inline bool has_all_kinds() {
+  return std::filesystem::weakly_canonical(golden_root()) ==
+         std::filesystem::weakly_canonical(reference_root());
 }
 
 /// The cases of networks and schedulers that tools/reference recorded from diffusers and

@@ -37,9 +37,7 @@ void overwrite(StateDict& state, const StateDict& cache, int64_t end_frame, int6
 
 void OverwrittenCache::on_before_optimizer_step(RunState& run,
                                                 std::vector<OptimizerUpdate>& /*updates*/) {
-  const json& steps = golden_.json()["steps"];
-  const std::vector<json> passes =
-      repeated_passes(steps[run.step - steps[0]["step"].get<int64_t>()]);
+  const std::vector<json> passes = repeated_passes(golden_.step(run.step));
   StateDict state = run.method.state_dict();
   if (state.empty() || passes.empty()) return;
   const at::NoGradGuard no_grad;

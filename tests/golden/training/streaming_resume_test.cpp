@@ -25,7 +25,7 @@ class StreamingResume : public testing::Test {
 
  protected:
   // Paths in the recorded config are relative to the folder of the cases.
-  StreamingResume() { std::filesystem::current_path(test::golden_root()); }
+  StreamingResume() { std::filesystem::current_path(test::reference_root()); }
 
   struct Result {
     test::RecordingTracker tracker;

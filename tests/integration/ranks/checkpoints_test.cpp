@@ -31,7 +31,7 @@ class CheckpointsAcrossLayouts : public testing::TestWithParam<const char*> {
   ~CheckpointsAcrossLayouts() override { std::filesystem::current_path(working_folder_); }
 
  protected:
-  CheckpointsAcrossLayouts() { std::filesystem::current_path(test::golden_root()); }
+  CheckpointsAcrossLayouts() { std::filesystem::current_path(test::reference_root()); }
 
   LayoutResult train_to(int64_t num_steps, const MeshSizes& sizes, const std::string& folder,
                         const std::vector<std::string>& overrides = {}) {

@@ -21,7 +21,7 @@ class Communication : public testing::Test {
   ~Communication() override { std::filesystem::current_path(working_folder_); }
 
  protected:
-  Communication() { std::filesystem::current_path(test::golden_root()); }
+  Communication() { std::filesystem::current_path(test::reference_root()); }
 
   static LayoutResult fine_tune(const MeshSizes& sizes, int64_t num_steps, int64_t accumulation) {
     LayoutRun run{"c01_sft/config.yaml", {"--training.data.train_batch_size=1"}};

@@ -84,7 +84,7 @@ class Layouts : public testing::TestWithParam<std::tuple<Method, Layout>> {
 
  protected:
   // Paths in the recorded configs are relative to the folder of the cases.
-  Layouts() { std::filesystem::current_path(test::golden_root()); }
+  Layouts() { std::filesystem::current_path(test::reference_root()); }
 
   LayoutRun run_for(const Method& method, const MeshSizes& sizes,
                     const std::vector<std::string>& overrides = {}) {

@@ -24,7 +24,7 @@ class PlannedTraffic : public testing::TestWithParam<Case> {
   ~PlannedTraffic() override { std::filesystem::current_path(working_folder_); }
 
  protected:
-  PlannedTraffic() { std::filesystem::current_path(test::golden_root()); }
+  PlannedTraffic() { std::filesystem::current_path(test::reference_root()); }
 
  private:
   std::filesystem::path working_folder_ = std::filesystem::current_path();

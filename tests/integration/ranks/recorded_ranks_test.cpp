@@ -41,7 +41,7 @@ class RecordedRanks : public testing::TestWithParam<MeshSizes> {
   ~RecordedRanks() override { std::filesystem::current_path(working_folder_); }
 
  protected:
-  RecordedRanks() { std::filesystem::current_path(test::golden_root()); }
+  RecordedRanks() { std::filesystem::current_path(test::reference_root()); }
 
  private:
   std::filesystem::path working_folder_ = std::filesystem::current_path();

@@ -143,7 +143,7 @@ TEST_F(TrajectoryCacheTest, RefusesAFolderWithoutUsableMetadata) {
 
 // The folder that FastVideo wrote. Its config's guidance was never applied there.
 TEST(FastVideoTrajectoryCache, IsRead) {
-  const fs::path folder = test::golden_root() / "c08d_kd/kd_cache";
+  const fs::path folder = test::reference_root() / "c08d_kd/kd_cache";
   TrajectoryRecipe recipe{.teacher = "_models/wan_b",
                           .teacher_weights = "any",
                           .num_steps = 6,

@@ -22,7 +22,7 @@ class CausalWanModel : public testing::Test {
   CausalWanModel() {
     context_.random = &random_;
     context_.num_latent_frames = kFrames;
-    config_.init_from = (golden_root() / "_models/wan_a").string();
+    config_.init_from = (reference_root() / "_models/wan_a").string();
     config_.num_frames_per_block = 2;
     at::manual_seed(2);
     noisy_ = at::randn({2, kFrames, 16, 4, 6});

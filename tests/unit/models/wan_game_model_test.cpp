@@ -29,8 +29,8 @@ class WanGame : public testing::Test {
     context_.num_latent_frames = kFrames;
     context_.num_height = 32;
     context_.num_width = 48;
-    config_.init_from = (golden_root() / "_models/matrixgame2_base").string();
-    causal_config_.init_from = (golden_root() / "_models/matrixgame2_causal").string();
+    config_.init_from = (reference_root() / "_models/matrixgame2_base").string();
+    causal_config_.init_from = (reference_root() / "_models/matrixgame2_causal").string();
     at::manual_seed(2);
     raw_.vae_latent_BCTHW = at::randn({2, 16, kFrames + 1, 4, 6});
     raw_.others["clip_feature"] = at::randn({2, 257, 20});
@@ -118,7 +118,7 @@ TEST_F(WanGame, RefusesDataThatDoesNotFitAndNamesTheSample) {
 TEST_F(WanGame, StreamsToTheSameResult) {
   context_.local_attn_size = 5;
   context_.sink_size = 1;
-  causal_config_.init_from = (golden_root() / "_models/matrixgame2_causal_nowin").string();
+  causal_config_.init_from = (reference_root() / "_models/matrixgame2_causal_nowin").string();
   causal_config_.num_frames_per_block = 2;
   WanGameCausalModel model(causal_config_, context_);
   const TrainingBatch batch = prepare(model);
@@ -157,7 +157,7 @@ TEST_F(WanGame, ExportsAFolderThatGivesTheSame) {
     return role.predict_noise(batch.noisy_latents_BTCHW, batch.timesteps_B, batch.conditional);
   };
   EXPECT_TRUE(at::equal(predict(again), predict(model)));
-  const WeightFolder original(golden_root() / "_models/matrixgame2_base/transformer");
+  const WeightFolder original(reference_root() / "_models/matrixgame2_base/transformer");
   const WeightFolder exported(folder / "out/transformer");
   EXPECT_EQ(exported.names(), original.names()) << "FastVideo insists on unused tensors, too";
 }
@@ -201,7 +201,7 @@ TEST_F(WanGame, AdaptersReachTheActionModules) {
 }
 
 TEST_F(WanGame, RefusesANetworkThatNothingSteers) {
-  config_.init_from = (golden_root() / "_models/wan_a").string();
+  config_.init_from = (reference_root() / "_models/wan_a").string();
   EXPECT_THAT(error_of([&] { WanGameModel model(config_, context_); }),
               HasSubstr("must hold a network that actions steer"));
 }

@@ -24,7 +24,7 @@ class WanI2VModelTest : public testing::Test {
     context_.num_latent_frames = kFrames;
     context_.num_height = 32;
     context_.num_width = 48;
-    config_.init_from = (golden_root() / "_models/wan_i2v").string();
+    config_.init_from = (reference_root() / "_models/wan_i2v").string();
     at::manual_seed(3);
     raw_.vae_latent_BCTHW = at::randn({2, 16, kFrames + 1, 4, 6});
     raw_.text_embedding_BLD = at::randn({2, 512, 32});
@@ -78,7 +78,7 @@ TEST_F(WanI2VModelTest, LatentsWithoutDataHaveTheChannelsOfTheVideo) {
 }
 
 TEST_F(WanI2VModelTest, PredictsAsTheRecordedNetwork) {
-  const GoldenCase golden(golden_root() / "c07b_fwd_i2v");
+  const GoldenCase golden(reference_root() / "c07b_fwd_i2v");
   WanI2VModel model(config_, context_);
   const at::Tensor input_BTCHW = golden.tensor("i2v.in.hidden_states").transpose(1, 2);
   const at::Tensor text_BLD = golden.tensor("i2v.in.encoder_hidden_states_live");
@@ -106,7 +106,7 @@ TEST_F(WanI2VModelTest, NamesDataWithoutImages) {
 }
 
 TEST_F(WanI2VModelTest, RefusesATextToVideoNetwork) {
-  config_.init_from = (golden_root() / "_models/wan_a").string();
+  config_.init_from = (reference_root() / "_models/wan_a").string();
   EXPECT_THAT(error_of([&] { WanI2VModel(config_, context_); }),
               AllOf(HasSubstr("36 input channels"), HasSubstr("use WanModel")));
 }

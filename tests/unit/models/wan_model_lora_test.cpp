@@ -19,7 +19,7 @@ class WanModelLora : public testing::Test {
  protected:
   WanModelLora() {
     context_.random = &random_;
-    config_.init_from = (golden_root() / "_models/wan_a").string();
+    config_.init_from = (reference_root() / "_models/wan_a").string();
     config_.lora.enable = true;
     config_.lora.rank = 4;
   }
@@ -42,7 +42,8 @@ class WanModelLora : public testing::Test {
   ModelContext context_;
   WanModelConfig config_;
   int64_t text_width_ =
-      read_wan_transformer_config(golden_root() / "_models/wan_a/transformer/config.json").text_dim;
+      read_wan_transformer_config(reference_root() / "_models/wan_a/transformer/config.json")
+          .text_dim;
 };
 
 TEST_F(WanModelLora, TrainsOnlyTheAdapters) {
