@@ -12,15 +12,19 @@ using nlohmann::json;
 constexpr int64_t kTextLength = 512;
 
 /// The trace has texts without their padding.
-at::Tensor padded(const at::Tensor& text_1LD) {
-  return at::constant_pad_nd(text_1LD[0], {0, 0, 0, kTextLength - text_1LD.size(1)});
+at::Tensor padded(const at::Tensor& text_LD) {
+  return at::constant_pad_nd(text_LD, {0, 0, 0, kTextLength - text_LD.size(0)});
 }
 
-const json& batch_keys(const json& step) {
-  for (const json& event : step["events"]) {
-    if (event["kind"] == "batch") return event["keys"];
+/// The batches of all steps, in order.
+std::vector<json> batch_keys(const json& steps) {
+  std::vector<json> keys;
+  for (const json& step : steps) {
+    for (const json& event : step["events"]) {
+      if (event["kind"] == "batch") keys.push_back(event["keys"]);
+    }
   }
-  throw std::runtime_error("the step has no batch");
+  return keys;
 }
 
 /// What the reference's cache says of itself, and says nothing of.
@@ -44,15 +48,20 @@ int64_t num_recorded_rows(const RunConfig& config) {
 std::map<int64_t, Trajectory> recorded_trajectories(const GoldenCase& golden,
                                                     const RunConfig& config) {
   std::map<int64_t, Trajectory> trajectories;
-  SampleOrder order(num_recorded_rows(config),
-                    {SampleOrderKind::kFastVideo, config.training.data.seed});
+  const DataConfig& data = config.training.data;
+  SampleOrder order(num_recorded_rows(config), {.kind = SampleOrderKind::kFastVideo,
+                                                .seed = data.seed,
+                                                .batch_size = data.train_batch_size});
   int64_t start = 0;
-  for (const json& step : golden.json()["steps"]) {
-    const json& keys = batch_keys(step);
-    const auto tensor = [&](const char* name) { return golden.tensor(keys[name]); };
-    trajectories[order.batch_at(start++).front().row] = {
-        tensor("trajectory_latents")[0], tensor("trajectory_timesteps")[0], tensor("real")[0],
-        padded(tensor("text_embedding")), tensor("text_attention_mask")[0]};
+  for (const json& keys : batch_keys(golden.json()["steps"])) {
+    for (int64_t i = 0; const SampleSlot& sample : order.batch_at(start)) {
+      const auto row = [&](const char* name) { return golden.tensor(keys[name])[i]; };
+      trajectories[sample.row] = {row("trajectory_latents"), row("trajectory_timesteps"),
+                                  row("real"), padded(row("text_embedding")),
+                                  row("text_attention_mask")};
+      ++i;
+    }
+    start += data.train_batch_size;
   }
   const auto kept = golden.folder() / "kd_cache";
   if (!std::filesystem::exists(kept)) return trajectories;
