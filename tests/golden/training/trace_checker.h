@@ -1,6 +1,6 @@
 // Compares a training run with a recorded one of the reference as it goes: gradient norms and
-// gradients before clipping, weights and averages after every step, of every trained role, and the
-// method's intermediate results.
+// gradients before clipping, weights and averages after every step, of every role that changes, and
+// the method's intermediate results.
 #pragma once
 
 #include <set>
@@ -24,21 +24,27 @@ class TraceChecker : public Callback {
   int num_compared() const { return num_compared_; }
   /// Of the losses, as far as the run has gone.
   double loss_tolerance() const;
+  /// Of what networks take at `step`, and of what the method makes of what they give.
+  double forward_tolerance(int64_t step) const;
+  /// Of what they give.
+  double velocity_tolerance(int64_t step) const;
 
  private:
-  const nlohmann::json& step_json(const RunState& run) const;
   double parameter_tolerance() const;
   void check_gradients(RunState& run, OptimizerUpdate& update);
   void check_role(RunState& run, RoleOptimizer& optimizer);
   void check_weights(const std::string& prefix, const NamedTensors& tensors,
                      const std::string& role, int64_t step);
-  void check_sums(const RunState& run, RoleOptimizer& optimizer);
+  void check_averaged_role(const RunState& run);
+  void check_sums(const NamedTensors& weights, const nlohmann::json& recorded,
+                  const std::string& role, int64_t step);
   void check_intermediates(const RunState& run);
 
   const GoldenCase& golden_;
   bool exact_;
   Implementation implementation_;
   std::set<std::string> noise_parameters_;  ///< `<role>.<parameter>`
+  bool has_noise_elements_ = false;         ///< of other parameters
   double largest_learning_rate_ = 0.0;
   int num_compared_ = 0;
 };

@@ -1,8 +1,8 @@
 // Replays every recorded training run of the reference whose models and method are built through
 // the real trainer, loader, method and callbacks: only the random draws are the recorded ones.
-// Losses, metrics, intermediate results, gradients, parameters and EMA after every step. Where the
-// reference also wrote a checkpoint and recorded how it went on from there (`resume_trace`), ours
-// goes on from that checkpoint, too.
+// Losses, metrics, inputs and outputs of the networks, intermediate results, gradients, parameters
+// and EMA after every step. Where the reference also wrote a checkpoint and recorded how it went on
+// from there (`resume_trace`), ours goes on from that checkpoint, too.
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -11,8 +11,11 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include "golden/training/call_checker.h"
+#include "golden/training/ignored_options.h"
 #include "golden/training/overwritten_cache.h"
 #include "golden/training/recorded_trajectories.h"
+#include "golden/training/replayed_models.h"
 #include "golden/training/trace_checker.h"
 #include "support/golden.h"
 #include "support/replay_random_source.h"
@@ -22,8 +25,7 @@
 #include "zoetrope/catalog.h"
 #include "zoetrope/checkpoint/checkpoint_folder.h"
 #include "zoetrope/config/overrides.h"
-#include "zoetrope/models/wan_game/wan_game_causal_model.h"
-#include "zoetrope/models/wan_game/wan_game_model.h"
+#include "zoetrope/models/wan/wan_model.h"
 #include "zoetrope/train/builder.h"
 #include "zoetrope/train/trainer.h"
 
@@ -64,6 +66,13 @@ bool is_built(const GoldenCase& golden) {
   });
 }
 
+std::string method_class(const GoldenCase& golden) {
+  const config::Node document = config::parse_yaml_file(golden.folder() / "config.yaml");
+  const Catalog catalog;
+  return catalog.registries.methods.find(document.find("method")->find("_target_")->text())
+      ->class_name();
+}
+
 std::vector<std::filesystem::path> training_cases() {
   return test::golden_folders_where(test::golden_root(), is_built);
 }
@@ -99,8 +108,9 @@ class TrainingReplay : public testing::TestWithParam<ReplayCase> {
   }
   void TearDown() override { std::filesystem::current_path(working_folder_); }
 
+  /// `overrides` come on top of the recorded config.
   void replay(const GoldenCase& golden, Implementation implementation,
-              const std::string& resume_from);
+              const std::vector<std::string>& overrides = {});
 
  private:
   std::filesystem::path working_folder_;
@@ -124,40 +134,6 @@ void expect_metrics(const GoldenCase& golden, RecordingTracker& tracker, double 
     }
     for (const auto& [role, gradients] : step["grads_before_clip"].items())
       EXPECT_DOUBLE_EQ(logged.at("lr/" + role), step["lr_used"][role][0].get<double>());
-  }
-}
-
-/// The reference rounds the timesteps of whole passes of its game networks to bf16, and only there:
-/// its noise and conversions have the exact ones. Ours does not round; these do, to be compared.
-template <class Model>
-class WithRoundedTimesteps : public Model {
- public:
-  using Model::Model;
-  at::Tensor predict_noise(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
-                           const Conditioning& conditioning) override {
-    return Model::predict_noise(noisy_BTCHW, timestep.to(at::kBFloat16).to(at::kFloat),
-                                conditioning);
-  }
-};
-
-const std::string kRounded = "rounded.";
-
-/// Adds the models above to the catalog, as `rounded.<name>`.
-void add_rounded_models(Catalog& catalog) {
-  auto& models = catalog.registries.models;
-  models.add<WithRoundedTimesteps<WanGameModel>, WanModelConfig>(
-      kRounded + models.find("wan_game")->name, {}, "");
-  models
-      .add<WithRoundedTimesteps<WanGameCausalModel>, WanCausalModelConfig>(
-          kRounded + models.find("wan_game_causal")->name, {}, "")
-      .causal = true;
-}
-
-void round_timesteps(const Catalog& catalog, RunConfig& config) {
-  for (auto& [role, component] : config.models) {
-    const config::Target* rounded =
-        catalog.registries.models.find(kRounded + component.target->name);
-    if (rounded != nullptr) component.target = rounded;
   }
 }
 
@@ -193,8 +169,25 @@ void follow_text_links(config::Node& document) {
   config::apply_overrides(document, overrides);
 }
 
+/// What the teacher is guided with while the student is trained.
+double guidance_scale(const RunConfig& config) {
+  for (const char* key : {"real_score_guidance_scale", "guidance_scale"}) {
+    const config::Node* scale = config.raw.find("method")->find(key);
+    if (scale != nullptr) return std::stod(scale->text());
+  }
+  return 1.0;
+}
+
+/// Recorded passes that ours makes, too.
+int64_t num_comparable_passes(const GoldenCase& golden) {
+  int64_t sum = 0;
+  for (const json& step : golden.json()["steps"])
+    sum += test::recorded_calls(step, golden).num_passes();
+  return sum;
+}
+
 void TrainingReplay::replay(const GoldenCase& golden, Implementation implementation,
-                            const std::string& resume_from) {
+                            const std::vector<std::string>& overrides) {
   const bool bf16 = golden.tensor(first_latents_key(golden)).scalar_type() == at::kBFloat16;
   const test::TemporaryFolder output;
   config::Node document = config::parse_yaml_file(golden.folder() / "config.yaml");
@@ -203,18 +196,20 @@ void TrainingReplay::replay(const GoldenCase& golden, Implementation implementat
       {"--training.data.sampler=fastvideo", "--training.distributed.device=cpu",
        bf16 ? "--training.model.compute_dtype=bf16" : "--training.model.compute_dtype=fp32",
        "--training.checkpoint.output_dir=" + output.path().string(),
-       "--training.checkpoint.resume_from_checkpoint=" + resume_from});
+       "--training.checkpoint.resume_from_checkpoint="});
+  config::apply_overrides(document, overrides);
   follow_text_links(document);
   const auto trajectories = output / "trajectories";
   if (test::has_trajectories(golden))
     config::apply_overrides(document, {"--method.teacher_path_cache=" + trajectories.string()});
   Catalog catalog;
-  add_rounded_models(catalog);
+  test::add_replayed_models(catalog);
+  test::apply_as_the_reference_does(document, catalog);
   const ComponentRegistries& registries = catalog.registries;
   config::Issues issues;
   RunConfig config = read_run_config(document, catalog.tables(), issues);
   issues.throw_if_any();
-  round_timesteps(catalog, config);
+  test::use_replayed_models(catalog, config);
 
   test::ReplayRandomSource random(config.training.model.logit_mean,
                                   config.training.model.logit_std);
@@ -227,6 +222,12 @@ void TrainingReplay::replay(const GoldenCase& golden, Implementation implementat
   NamedCallbacks callbacks = build_callbacks(config, registries, *method);
   auto checker = std::make_unique<test::TraceChecker>(golden, !bf16, implementation);
   const test::TraceChecker& checked = *checker;
+  auto call_checker = std::make_unique<test::CallChecker>(
+      golden, checked,
+      test::CallChecker::Options{.guidance_scale = guidance_scale(config),
+                                 .compare_prepared_latents = !test::has_trajectories(golden)});
+  const test::CallChecker& calls = *call_checker;
+  if (!bf16) callbacks.emplace_back("calls", std::move(call_checker));
   callbacks.emplace_back("trace", std::move(checker));
   callbacks.emplace_back("overwritten_cache", std::make_unique<test::OverwrittenCache>(golden));
   const TrainingData data = build_data(config, *method);
@@ -239,14 +240,16 @@ void TrainingReplay::replay(const GoldenCase& golden, Implementation implementat
 
   expect_metrics(golden, tracker, bf16 ? kBf16LossTolerance : checked.loss_tolerance());
   EXPECT_TRUE(random.empty()) << "recorded draws are left over";
-  if (!bf16) {
-    EXPECT_GT(checked.num_compared(), 0);
-  }
+  if (bf16) return;
+  EXPECT_GT(checked.num_compared(), 0);
+  EXPECT_GT(calls.num_passes(), 0);
+  EXPECT_GT(calls.num_batches(), 0);
+  EXPECT_EQ(calls.num_passes(), num_comparable_passes(golden));
 }
 
 TEST_P(TrainingReplay, MatchesTheReference) {
   const auto& [folder, implementation] = GetParam();
-  replay(GoldenCase(std::filesystem::absolute(folder)), implementation, "");
+  replay(GoldenCase(std::filesystem::absolute(folder)), implementation);
 }
 
 class TrainingResume : public TrainingReplay {};
@@ -254,14 +257,45 @@ class TrainingResume : public TrainingReplay {};
 TEST_P(TrainingResume, GoesOnFromTheCheckpointOfTheReference) {
   const auto& [folder, implementation] = GetParam();
   const GoldenCase golden(std::filesystem::absolute(folder));
-  replay(golden, implementation, (golden.folder().parent_path() / "out").string());
+  replay(golden, implementation,
+         {"--training.checkpoint.resume_from_checkpoint=" +
+          (golden.folder().parent_path() / "out").string()});
 }
 
 std::string replay_name(const testing::TestParamInfo<ReplayCase>& info) {
   const auto& [folder, implementation] = info.param;
   const bool resumed = folder.filename() == "resume_trace";
-  const auto name = (resumed ? folder.parent_path() : folder).filename().string();
-  return name + (implementation == Implementation::kPlain ? "_plain" : "_fastest");
+  return test::golden_test_name({resumed ? folder.parent_path() : folder, info.index}) +
+         (implementation == Implementation::kPlain ? "_plain" : "_fastest");
+}
+
+std::vector<std::filesystem::path> self_forcing_cases() {
+  return test::golden_folders_where(test::golden_root(), [](const GoldenCase& golden) {
+    return is_built(golden) && method_class(golden) == "SelfForcingMethod";
+  });
+}
+
+std::vector<std::filesystem::path> knowledge_distillation_cases() {
+  return test::golden_folders_where(test::golden_root(), test::has_trajectories);
+}
+
+// The reference reads these options and ignores them, so its run stays the same.
+class IgnoredOptions : public TrainingReplay {
+ protected:
+  void replay_with(const std::vector<std::string>& overrides) {
+    const auto& [folder, implementation] = GetParam();
+    replay(GoldenCase(std::filesystem::absolute(folder)), implementation, overrides);
+  }
+};
+class SelfForcingOptions : public IgnoredOptions {};
+class TeacherGuidance : public IgnoredOptions {};
+
+TEST_P(SelfForcingOptions, OfTheScoreTimestepsAreIgnored) {
+  replay_with({"--method.min_timestep_ratio=0.45", "--method.max_timestep_ratio=0.55"});
+}
+
+TEST_P(TeacherGuidance, OfTrajectoriesIsIgnored) {
+  replay_with({"--method.teacher_guidance_scale=3.5"});
 }
 
 const auto kImplementations = testing::Values(Implementation::kPlain, Implementation::kFastest);
@@ -269,8 +303,19 @@ const auto kImplementations = testing::Values(Implementation::kPlain, Implementa
 INSTANTIATE_TEST_SUITE_P(Golden, TrainingReplay,
                          testing::Combine(testing::ValuesIn(training_cases()), kImplementations),
                          replay_name);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(TrainingResume);
 INSTANTIATE_TEST_SUITE_P(Golden, TrainingResume,
                          testing::Combine(testing::ValuesIn(resume_cases()), kImplementations),
+                         replay_name);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(SelfForcingOptions);
+INSTANTIATE_TEST_SUITE_P(Golden, SelfForcingOptions,
+                         testing::Combine(testing::ValuesIn(self_forcing_cases()),
+                                          testing::Values(Implementation::kPlain)),
+                         replay_name);
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(TeacherGuidance);
+INSTANTIATE_TEST_SUITE_P(Golden, TeacherGuidance,
+                         testing::Combine(testing::ValuesIn(knowledge_distillation_cases()),
+                                          testing::Values(Implementation::kPlain)),
                          replay_name);
 
 /// Cases of several ranks that wrote a sharded checkpoint.
@@ -345,13 +390,17 @@ TEST_P(ShardedCheckpoint, RefusesTheAverageOfOneRank) {
   }
 }
 
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(ShardedCheckpoint);
 INSTANTIATE_TEST_SUITE_P(Golden, ShardedCheckpoint, testing::ValuesIn(sharded_cases()),
                          test::golden_test_name);
 
 TEST(TrainingCases, AreThere) {
-  EXPECT_FALSE(sharded_cases().empty()) << test::golden_root();
   EXPECT_FALSE(training_cases().empty()) << test::golden_root();
-  EXPECT_FALSE(resume_cases().empty()) << test::golden_root();
+  if (!test::has_all_kinds()) return;
+  EXPECT_FALSE(sharded_cases().empty());
+  EXPECT_FALSE(resume_cases().empty());
+  EXPECT_FALSE(self_forcing_cases().empty());
+  EXPECT_FALSE(knowledge_distillation_cases().empty());
 }
 
 }  // namespace
