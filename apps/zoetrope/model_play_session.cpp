@@ -78,8 +78,7 @@ int64_t PlayPlan::num_keys() const {
 }
 
 std::optional<int64_t> PlayPlan::max_frames() const {
-  if (attention.rotary_policy == RotaryPolicy::kRelative) return std::nullopt;
-  return network.rope_max_seq_len;
+  return max_streamed_frames(network, attention);
 }
 
 PlayPlan plan_play(const PlayModelOptions& options) {

@@ -87,6 +87,14 @@ ModelSampler::ModelSampler(const ModelSamplerOptions& options, const std::filesy
                    {device, transformer_dtype(options.dtype), /*trainable=*/false}),
       generator_(folder, device) {
   const PipelineKind& kind = pipeline_kind(options.choices.pipeline);
+  std::optional<int64_t> max_latent_frames = transformer_.config().rope_max_seq_len;
+  CausalAttention attention;
+  if (kind.causal) {
+    attention = causal_attention(transformer_.config(), options.choices);
+    max_latent_frames = max_streamed_frames(transformer_.config(), attention);
+  }
+  check_video_length(read_wan_vae_config(folder / "vae"), video_.num_frames, max_latent_frames,
+                     "--num-frames");
   video_.sampling = sampling_options(options.choices, kind, device);
   video_.has_text = transformer_.config().has_text();
   // Without a text there is nothing to be guided by.
@@ -94,9 +102,8 @@ ModelSampler::ModelSampler(const ModelSamplerOptions& options, const std::filesy
   transformer_.parameters().load(
       load_wan_weights(folder / "transformer", transformer_.parameters().specs()));
   if (kind.causal) {
-    const StreamingNetwork streaming = make_streaming_network(
-        transformer_, causal_attention(transformer_.config(), options.choices),
-        generator_.num_latent_frames(video_));
+    const StreamingNetwork streaming =
+        make_streaming_network(transformer_, attention, generator_.num_latent_frames(video_));
     generate_ = [this, streaming](const auto& request, const auto& sink, const auto& progress) {
       return generator_.stream(streaming, request, video_, sink, progress);
     };

@@ -1,9 +1,11 @@
 // `zoetrope sample` with the tiny pipeline that the project carries.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
 #include "integration/cli/command.h"
 #include "support/temporary_folder.h"
+#include "zoetrope/base/file.h"
 #include "zoetrope/media/video_reader.h"
 
 namespace zoetrope::test {
@@ -12,17 +14,28 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
+const std::string kTinyWan = std::string(ZOETROPE_SOURCE_DIR) + "/assets/tiny-wan";
+
+namespace fs = std::filesystem;
+
 class SampleCommand : public testing::Test {
  protected:
   CommandResult sample(const std::vector<std::string>& options) {
     std::vector<std::string> arguments = {
-        "sample",   std::string(ZOETROPE_SOURCE_DIR) + "/assets/tiny-wan",
-        "--prompt", "a red square",
-        "--height", "16",
-        "--width",  "32",
-        "--output", (folder_ / "out").string()};
+        "sample", model_.string(), "--prompt", "a red square", "--height",
+        "16",     "--width",       "32",       "--output",     (folder_ / "out").string()};
     arguments.insert(arguments.end(), options.begin(), options.end());
     return run_zoetrope(arguments);
+  }
+
+  /// From now on a copy of the model is sampled, one of whose JSON files has `keys`, too.
+  void change_model(const std::string& file, const nlohmann::json& keys) {
+    fs::remove_all(folder_ / "model");
+    fs::copy(kTinyWan, folder_ / "model", fs::copy_options::recursive);
+    model_ = folder_ / "model";
+    auto json = nlohmann::json::parse(read_file(model_ / file));
+    json.update(keys);
+    write_file_atomically(model_ / file, json.dump());
   }
 
   void expect_refused(const std::vector<std::string>& options, const std::string& message) {
@@ -32,6 +45,7 @@ class SampleCommand : public testing::Test {
   }
 
   TemporaryFolder folder_;
+  fs::path model_ = kTinyWan;
 };
 
 TEST_F(SampleCommand, StreamsLongerThanTheWindowAndSaysHowFast) {
@@ -68,6 +82,40 @@ TEST_F(SampleCommand, AWindowTooSmallForItsBlocksIsRefused) {
   expect_refused({"--pipeline", "wan-causal", "--num-frames", "5", "--frames-per-block", "3",
                   "--local-attn-size", "2"},
                  "local_attn_size must hold the sinks and a block");
+}
+
+TEST_F(SampleCommand, AVideoBeyondTheKnownPositionsIsRefusedBeforeAnythingIsSampled) {
+  for (const std::string pipeline : {"wan", "wan-causal", "wan-causal-dmd"}) {
+    expect_refused({"--pipeline", pipeline, "--num-frames", "4101"},
+                   "--num-frames: must be at most 4093, since the network knows the positions of "
+                   "1024 latent frames (rope_max_seq_len), but is 4101");
+  }
+  expect_refused({"--pipeline", "wan-causal-dmd", "--num-frames", "4101", "--local-attn-size", "4",
+                  "--frames-per-block", "2"},
+                 "--num-frames: must be at most 4093");
+  EXPECT_FALSE(fs::exists(folder_ / "out"));
+}
+
+TEST_F(SampleCommand, PositionsThatGoRoundInTheWindowHaveNoEnd) {
+  const std::vector<std::string> long_video = {"--pipeline",
+                                               "wan-causal-dmd",
+                                               "--steps",
+                                               "1000",
+                                               "--num-frames",
+                                               "45",
+                                               "--frames-per-block",
+                                               "2",
+                                               "--local-attn-size",
+                                               "4"};
+  change_model("transformer/config.json", {{"rope_max_seq_len", 6}});
+  expect_refused(long_video, "--num-frames: must be at most 21");
+  change_model("transformer/config.json",
+               {{"rope_max_seq_len", 6}, {"rope_cache_policy", "relativistic"}});
+  const CommandResult result = sample(long_video);
+  ASSERT_EQ(result.exit_code, 0) << result.messages;
+  EXPECT_EQ(media::read_all_frames(folder_ / "out/video_0.mp4").size(), 45U);
+  expect_refused({"--pipeline", "wan-causal-dmd", "--num-frames", "45"},
+                 "--num-frames: must be at most 21");
 }
 
 }  // namespace

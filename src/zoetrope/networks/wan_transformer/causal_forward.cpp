@@ -37,6 +37,15 @@ CausalAttention causal_attention_of(const WanTransformerConfig& config,
   return attention;
 }
 
+std::optional<int64_t> max_streamed_frames(const WanTransformerConfig& config,
+                                           const CausalAttention& attention) {
+  const bool goes_round = attention.rotary_policy == RotaryPolicy::kRelative &&
+                          attention.local_attn_size &&
+                          *attention.local_attn_size <= config.rope_max_seq_len;
+  if (goes_round) return std::nullopt;
+  return config.rope_max_seq_len;
+}
+
 at::Tensor block_causal_forward(WanTransformer& network, WanTransformerInputs inputs,
                                 const CausalAttention& attention) {
   check_hidden(network.config(), inputs.hidden_BCTHW);

@@ -14,6 +14,11 @@ namespace zoetrope {
 CausalAttention causal_attention_of(const WanTransformerConfig& config,
                                     std::optional<int64_t> num_frames_per_block);
 
+/// Latent frames of a streamed clip whose temporal positions are below rope_max_seq_len; none where
+/// positions go round in a window.
+std::optional<int64_t> max_streamed_frames(const WanTransformerConfig& config,
+                                           const CausalAttention& attention);
+
 /// A pass over the whole clip, whose frames come in blocks that see themselves and the past. With
 /// inputs.clean_BCTHW (teacher forcing) a block sees the clean frames of the past instead.
 /// inputs.timestep is [B] or [B, T]; the result is [B, out_channels, T, H, W].
