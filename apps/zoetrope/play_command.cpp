@@ -17,7 +17,7 @@ namespace {
 constexpr int kMaxPort = 65535;
 
 constexpr const char* kExamples = R"(Examples:
-  zoetrope play runs/world_model/steering/03-self_forcing/diffusers_ema --image first.png --local-attn-size 6 \
+  zoetrope play runs/world_model/steering/03-self_forcing/diffusers_ema --image first.png \
       --steps 1000,750,500,250 --warp
   zoetrope play models/pong --image first.png --keys none,up,down --port 8000
   zoetrope play runs/self_forcing/diffusers --prompt "a cat" --height 480 --width 832 --local-attn-size 12

@@ -28,6 +28,13 @@ class SampleCommand : public testing::Test {
     return run_zoetrope(arguments);
   }
 
+  /// Of a run that must succeed.
+  std::vector<media::Frame> frames_of(const std::vector<std::string>& options) {
+    const CommandResult result = sample(options);
+    EXPECT_EQ(result.exit_code, 0) << result.messages;
+    return media::read_all_frames(folder_ / "out/video_0.mp4");
+  }
+
   /// From now on a copy of the model is sampled, one of whose JSON files has `keys`, too.
   void change_model(const std::string& file, const nlohmann::json& keys) {
     fs::remove_all(folder_ / "model");
@@ -57,6 +64,27 @@ TEST_F(SampleCommand, StreamsLongerThanTheWindowAndSaysHowFast) {
               AllOf(HasSubstr("45 frames, the first after "), HasSubstr("frames/s")));
   EXPECT_EQ(media::read_all_frames(folder_ / "out/video_0.mp4").size(), 45U);
   EXPECT_TRUE(std::filesystem::exists(folder_ / "out/sheet.png"));
+}
+
+TEST_F(SampleCommand, BlocksAndWindowAreTheModelsUnlessTheyAreGiven) {
+  const std::vector<std::string> causal = {"--pipeline", "wan-causal-dmd", "--steps",
+                                           "1000,500",   "--num-frames",   "29"};
+  const auto with = [&](std::vector<std::string> options) {
+    options.insert(options.begin(), causal.begin(), causal.end());
+    return frames_of(options);
+  };
+  const std::vector<std::string> flags = {"--frames-per-block", "2", "--local-attn-size", "4",
+                                          "--sink-size",        "1"};
+  const auto by_flags = with(flags);
+  const auto unbounded = with({"--frames-per-block", "2"});
+  ASSERT_NE(by_flags, unbounded);
+  change_model("transformer/config.json",
+               {{"num_frames_per_block", 2}, {"local_attn_size", 4}, {"sink_size", 1}});
+  EXPECT_EQ(with({}), by_flags);
+  EXPECT_EQ(with({"--local-attn-size", "-1"}), unbounded);
+  change_model("transformer/config.json",
+               {{"num_frames_per_block", 1}, {"local_attn_size", 3}, {"sink_size", 0}});
+  EXPECT_EQ(with(flags), by_flags);
 }
 
 TEST_F(SampleCommand, FewSteps) {
