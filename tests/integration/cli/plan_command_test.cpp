@@ -181,8 +181,7 @@ TEST(PlanCommand, a_stage_begins_with_the_window_of_the_one_before) {
           "loop: {max_train_steps: 1}, checkpoint: {output_dir: out}}\n"
           "stages: {windowed: {pipeline: {dit_config: {local_attn_size: 3}}}, next: {}, "
           "bidirectional: {models: {student: {_target_: wan, init_from: stage:next}}}, "
-          "last: {models: {student: {_target_: wan_causal, init_from: stage:bidirectional}}, "
-          "method: {chunk_size: 3}}}",
+          "last: {models: {student: {_target_: wan_causal, init_from: stage:bidirectional}}}}",
       "run.yaml");
   config::Issues issues;
   const auto stages = read_stages(document, {}, catalog.tables(), issues);
