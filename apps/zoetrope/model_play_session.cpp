@@ -108,7 +108,7 @@ PlayPlan plan_play(const PlayModelOptions& options) {
   plan.seed = options.seed;
   set_size(options, read_wan_vae_config(plan.folder / "vae"), plan);
 
-  plan.stream.sampling = sampling_options(options.choices, kind, plan.device);
+  plan.stream.sampling = sampling_options(options.choices, kind, plan.folder, plan.device);
   // Without a text there is nothing to be guided by.
   if (!plan.network.has_text() && !options.choices.guidance_scale)
     plan.stream.sampling.guidance_scale = 1.0;

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <CLI/Validators.hpp>
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/model_path.h"
@@ -40,7 +41,9 @@ void add_pipeline_options(CLI::App& command, SampleChoices& choices) {
       ->allow_extra_args(false);  // the model may follow
   command.add_option("--guidance-scale", choices.guidance_scale,
                      "1: no guidance [3]; dmd: always 1");
-  command.add_option("--flow-shift", choices.flow_shift, "Timestep shift")->capture_default_str();
+  command
+      .add_option("--flow-shift", choices.flow_shift, "Timestep shift [that of MODEL's scheduler]")
+      ->check(CLI::PositiveNumber);
   command.add_option("--sampler", choices.sampler, "unipc or euler [unipc]")
       ->check(CLI::IsMember({"unipc", "euler"}));
   command.add_flag("--warp", choices.warp,
@@ -95,7 +98,7 @@ ModelSampler::ModelSampler(const ModelSamplerOptions& options, const std::filesy
   }
   check_video_length(read_wan_vae_config(folder / "vae"), video_.num_frames, max_latent_frames,
                      "--num-frames");
-  video_.sampling = sampling_options(options.choices, kind, device);
+  video_.sampling = sampling_options(options.choices, kind, folder, device);
   video_.has_text = transformer_.config().has_text();
   // Without a text there is nothing to be guided by.
   if (!video_.has_text && !options.choices.guidance_scale) video_.sampling.guidance_scale = 1.0;

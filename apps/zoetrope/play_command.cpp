@@ -24,7 +24,8 @@ constexpr const char* kExamples = R"(Examples:
 
 Prints the address of a page for the browser, on which keys steer the model; frames per second and the time from a key
 to its frames are shown there. Nobody but this machine can reach the page (from another one: ssh -L 8000:127.0.0.1:8000),
-and one page plays at a time. Few steps, --warp and --flow-shift must be those of the training.)";
+and one page plays at a time. Few steps and --warp must be those of the training, and --flow-shift where its config had a
+pipeline.flow_shift.)";
 
 struct Options {
   PlayModelOptions model;

@@ -94,6 +94,28 @@ TEST_F(SampleCommand, FewSteps) {
   EXPECT_EQ(media::read_all_frames(folder_ / "out/video_0.mp4").size(), 5U);
 }
 
+TEST_F(SampleCommand, TheFlowShiftIsTheModelsUnlessItIsGiven) {
+  const std::vector<std::vector<std::string>> samplings = {
+      {"--num-frames", "5", "--steps", "3", "--guidance-scale", "1"},
+      {"--num-frames", "5", "--pipeline", "wan-dmd", "--steps", "1000,500", "--warp"}};
+  for (const std::vector<std::string>& sampling : samplings) {
+    const auto with_shift = [&](const std::string& shift) {
+      std::vector<std::string> options = sampling;
+      options.insert(options.end(), {"--flow-shift", shift});
+      return frames_of(options);
+    };
+    model_ = kTinyWan;
+    const auto three = with_shift("3");
+    const auto five = with_shift("5");
+    ASSERT_NE(three, five);
+    EXPECT_EQ(frames_of(sampling), three);
+    change_model("scheduler/scheduler_config.json", {{"flow_shift", 5.0}});
+    EXPECT_EQ(frames_of(sampling), five);
+    EXPECT_EQ(with_shift("3"), three);
+  }
+  expect_refused({"--flow-shift", "0"}, "--flow-shift");
+}
+
 TEST_F(SampleCommand, OptionsOfOtherPipelinesAreRefused) {
   expect_refused({"--steps", "1000,500"}, "--steps: must be one number for --pipeline wan");
   expect_refused({"--warp"}, "--warp: must be left out unless --pipeline is wan-dmd");
