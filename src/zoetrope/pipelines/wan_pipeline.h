@@ -47,7 +47,7 @@ std::vector<int64_t> latent_shape(const WanVaeConfig& vae, int64_t num_videos, i
 void check_video_length(const WanVaeConfig& vae, int64_t num_frames,
                         std::optional<int64_t> max_latent_frames, const std::string& key);
 
-/// A sampler for one run; `fresh_noise` is what few steps take between them (see FewStepSampler).
+/// A sampler; `fresh_noise` is what few steps take between them (see FewStepSampler).
 std::unique_ptr<Sampler> make_sampler(const SamplingOptions& options,
                                       const FreshNoise& fresh_noise = {});
 
