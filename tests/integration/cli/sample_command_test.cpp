@@ -1,4 +1,5 @@
 // `zoetrope sample` with the tiny pipeline that the project carries.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -7,11 +8,14 @@
 #include "support/temporary_folder.h"
 #include "zoetrope/base/file.h"
 #include "zoetrope/media/video_reader.h"
+#include "zoetrope/model_sampler.h"
+#include "zoetrope/pipelines/video_output.h"
 
 namespace zoetrope::test {
 namespace {
 
 using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
 
 const std::string kTinyWan = std::string(ZOETROPE_SOURCE_DIR) + "/assets/tiny-wan";
@@ -114,6 +118,52 @@ TEST_F(SampleCommand, TheFlowShiftIsTheModelsUnlessItIsGiven) {
     EXPECT_EQ(with_shift("3"), three);
   }
   expect_refused({"--flow-shift", "0"}, "--flow-shift");
+}
+
+TEST_F(SampleCommand, TheNegativePromptSteersAGuidedVideo) {
+  const auto with = [&](const std::string& scale, const std::string& negative) {
+    return frames_of({"--num-frames", "5", "--steps", "2", "--guidance-scale", scale,
+                      "--negative-prompt", negative});
+  };
+  EXPECT_NE(with("5", "a blue circle moving down"), with("5", "grey"));
+  EXPECT_EQ(with("1", "a blue circle moving down"), with("1", "grey"));
+}
+
+TEST_F(SampleCommand, TheSamplerMakesADifference) {
+  std::vector<std::string> options = {"--num-frames", "5", "--steps", "3", "--guidance-scale", "1"};
+  const auto unless_given = frames_of(options);
+  options.insert(options.end(), {"--sampler", "unipc"});
+  const auto unipc = frames_of(options);
+  options.back() = "euler";
+  EXPECT_NE(frames_of(options), unipc);
+  EXPECT_EQ(unless_given, unipc);
+}
+
+TEST_F(SampleCommand, AVideoIsWrittenWhileItIsMade) {
+  ModelSamplerOptions options;
+  options.model = kTinyWan;
+  options.device = "cpu";
+  options.choices.pipeline = "wan-causal-dmd";
+  options.choices.steps = {1000, 500};
+  options.choices.frames_per_block = 2;
+  options.video.num_frames = 21;
+  options.video.num_height = 16;
+  options.video.num_width = 32;
+  ModelSampler sampler(options);
+  VideoOutput output(folder_ / "video.mp4", 21, 3, 16.0);
+  std::vector<std::string> events;
+  sampler.sample(
+      {"a red square", 0},
+      [&](const std::vector<media::Frame>& frames) {
+        output.add(frames);
+        EXPECT_FALSE(fs::is_empty(folder_.path())) << "the unfinished file";
+        events.push_back(fmt::format("{} frames", frames.size()));
+      },
+      [&](int64_t done, int64_t total) { events.push_back(fmt::format("{}/{}", done, total)); });
+  EXPECT_THAT(events, ElementsAre("1/6", "2/6", "5 frames", "3/6", "4/6", "8 frames", "5/6", "6/6",
+                                  "8 frames"));
+  EXPECT_EQ(output.finish().size(), 3U);
+  EXPECT_EQ(media::read_all_frames(folder_ / "video.mp4").size(), 21U);
 }
 
 TEST_F(SampleCommand, OptionsOfOtherPipelinesAreRefused) {
