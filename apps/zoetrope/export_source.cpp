@@ -12,6 +12,7 @@
 #include "zoetrope/catalog.h"
 #include "zoetrope/checkpoint/checkpoint_metadata.h"
 #include "zoetrope/checkpoint/dcp/dcp_folder.h"
+#include "zoetrope/networks/wan_transformer/causal_forward.h"
 #include "zoetrope/networks/wan_transformer/wan_key_layouts.h"
 #include "zoetrope/networks/wan_transformer/wan_transformer_parameters.h"
 
@@ -28,14 +29,32 @@ constexpr std::string_view kAverage = ".student_ema.";
 /// Names in the checkpoint below a prefix -> keys.
 using StoredNames = std::map<std::string, std::string>;
 
-nlohmann::json read_role_config(const CheckpointFolder& checkpoint, const std::string& role) {
+/// What the checkpoint's config says of a role.
+struct RoleConfig {
+  nlohmann::json model;                           ///< models.<role>
+  nlohmann::json dit = nlohmann::json::object();  ///< pipeline.dit_config
+};
+
+RoleConfig read_role_config(const CheckpointFolder& checkpoint, const std::string& role) {
   const nlohmann::json metadata = read_checkpoint_metadata(checkpoint);
-  for (const char* config : {"/zoetrope/resolved_config/models/", "/config/models/"}) {
-    const nlohmann::json::json_pointer pointer(config + role);
-    if (metadata.contains(pointer) && metadata[pointer].is_object()) return metadata[pointer];
+  const auto find = [&](const std::string& path) {
+    const nlohmann::json::json_pointer pointer(path);
+    return metadata.contains(pointer) ? metadata[pointer] : nlohmann::json();
+  };
+  for (const std::string config : {"/zoetrope/resolved_config", "/config"}) {
+    RoleConfig found{find(config + "/models/" + role)};
+    if (!found.model.is_object()) continue;
+    const nlohmann::json dit = find(config + "/pipeline/dit_config");
+    if (dit.is_object()) found.dit = dit;
+    return found;
   }
   fail<CheckpointError>("{}: metadata.json must have config.models.{}, but has not",
                         checkpoint.path.string(), role);
+}
+
+std::optional<int64_t> integer(const nlohmann::json& section, const char* key) {
+  const nlohmann::json value = section.value(key, nlohmann::json());
+  return value.is_number_integer() ? std::optional(value.get<int64_t>()) : std::nullopt;
 }
 
 // `callbacks.<name>.student_ema.`: the callback may have any name.
@@ -114,14 +133,20 @@ LoraWeights read_adapters(const DcpFolder& checkpoint, const StoredNames& names,
   return adapters;
 }
 
-/// The network of the folder as a role of the model `target` has it.
-WanTransformerConfig read_network(const fs::path& pipeline_folder, const std::string& target) {
+/// The network of the folder as the role had it.
+WanTransformerConfig read_network(const fs::path& pipeline_folder, const RoleConfig& role) {
   WanTransformerConfig network =
       read_wan_transformer_config(pipeline_folder / "transformer" / "config.json");
   const Catalog catalog;
-  const config::Target* model = catalog.registries.models.find(target);
-  if (network.is_game && model != nullptr) network.is_causal = model->causal;
-  return network;
+  const config::Target* model =
+      catalog.registries.models.find(role.model.value("_target_", std::string()));
+  if (model == nullptr) return network;
+  if (network.is_game) network.is_causal = model->causal;
+  if (!model->causal) return network;
+  return with_attention(network,
+                        training_attention(network, {integer(role.model, "num_frames_per_block"),
+                                                     integer(role.dit, "local_attn_size"),
+                                                     integer(role.dit, "sink_size")}));
 }
 
 /// The checkpoint's tensors in the order of `base`, after comparing names and shapes. Those that
@@ -181,9 +206,10 @@ ExportSource read_export_source(const ExportRequest& request) {
   source.checkpoint = resolve_resume(fs::absolute(request.run_or_checkpoint).string(), "").value();
   const DcpFolder checkpoint(source.checkpoint.dcp());
   const StoredNames names = stored_names(checkpoint, request);
-  const nlohmann::json config = read_role_config(source.checkpoint, request.role);
+  const RoleConfig role = read_role_config(source.checkpoint, request.role);
+  const nlohmann::json& config = role.model;
   source.pipeline_folder = find_pipeline(request, config.value("init_from", std::string()));
-  source.network = read_network(source.pipeline_folder, config.value("_target_", std::string()));
+  source.network = read_network(source.pipeline_folder, role);
   const auto override_file = config.value("transformer_override_safetensor", nlohmann::json());
   const NamedTensors base = read_base_weights(override_file.is_string() && request.base.empty()
                                                   ? fs::path(override_file.get<std::string>())

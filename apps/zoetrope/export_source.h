@@ -23,8 +23,9 @@ struct ExportRequest {
 struct ExportSource {
   CheckpointFolder checkpoint;
   std::filesystem::path pipeline_folder;
-  WanTransformerConfig network;  ///< as the role had it: causal where pipeline_folder's may not be
-  NamedTensors weights;          ///< of the whole transformer; with adapters, those it started from
+  /// As the role had it: its attention, and causal where pipeline_folder's may not be.
+  WanTransformerConfig network;
+  NamedTensors weights;  ///< of the whole transformer; with adapters, those it started from
   std::optional<LoraWeights> adapters;  ///< of a role that trains adapters
 };
 

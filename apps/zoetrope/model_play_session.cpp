@@ -78,8 +78,7 @@ int64_t PlayPlan::num_keys() const {
 }
 
 std::optional<int64_t> PlayPlan::max_frames() const {
-  if (attention.rotary_policy == RotaryPolicy::kRelative) return std::nullopt;
-  return network.rope_max_seq_len;
+  return max_streamed_frames(network, attention);
 }
 
 PlayPlan plan_play(const PlayModelOptions& options) {
@@ -109,7 +108,7 @@ PlayPlan plan_play(const PlayModelOptions& options) {
   plan.seed = options.seed;
   set_size(options, read_wan_vae_config(plan.folder / "vae"), plan);
 
-  plan.stream.sampling = sampling_options(options.choices, kind, plan.device);
+  plan.stream.sampling = sampling_options(options.choices, kind, plan.folder, plan.device);
   // Without a text there is nothing to be guided by.
   if (!plan.network.has_text() && !options.choices.guidance_scale)
     plan.stream.sampling.guidance_scale = 1.0;

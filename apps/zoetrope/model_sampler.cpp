@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
+#include <CLI/Validators.hpp>
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/model_path.h"
@@ -40,7 +41,9 @@ void add_pipeline_options(CLI::App& command, SampleChoices& choices) {
       ->allow_extra_args(false);  // the model may follow
   command.add_option("--guidance-scale", choices.guidance_scale,
                      "1: no guidance [3]; dmd: always 1");
-  command.add_option("--flow-shift", choices.flow_shift, "Timestep shift")->capture_default_str();
+  command
+      .add_option("--flow-shift", choices.flow_shift, "Timestep shift [that of MODEL's scheduler]")
+      ->check(CLI::PositiveNumber);
   command.add_option("--sampler", choices.sampler, "unipc or euler [unipc]")
       ->check(CLI::IsMember({"unipc", "euler"}));
   command.add_flag("--warp", choices.warp,
@@ -87,16 +90,23 @@ ModelSampler::ModelSampler(const ModelSamplerOptions& options, const std::filesy
                    {device, transformer_dtype(options.dtype), /*trainable=*/false}),
       generator_(folder, device) {
   const PipelineKind& kind = pipeline_kind(options.choices.pipeline);
-  video_.sampling = sampling_options(options.choices, kind, device);
+  std::optional<int64_t> max_latent_frames = transformer_.config().rope_max_seq_len;
+  CausalAttention attention;
+  if (kind.causal) {
+    attention = causal_attention(transformer_.config(), options.choices);
+    max_latent_frames = max_streamed_frames(transformer_.config(), attention);
+  }
+  check_video_length(read_wan_vae_config(folder / "vae"), video_.num_frames, max_latent_frames,
+                     "--num-frames");
+  video_.sampling = sampling_options(options.choices, kind, folder, device);
   video_.has_text = transformer_.config().has_text();
   // Without a text there is nothing to be guided by.
   if (!video_.has_text && !options.choices.guidance_scale) video_.sampling.guidance_scale = 1.0;
   transformer_.parameters().load(
       load_wan_weights(folder / "transformer", transformer_.parameters().specs()));
   if (kind.causal) {
-    const StreamingNetwork streaming = make_streaming_network(
-        transformer_, causal_attention(transformer_.config(), options.choices),
-        generator_.num_latent_frames(video_));
+    const StreamingNetwork streaming =
+        make_streaming_network(transformer_, attention, generator_.num_latent_frames(video_));
     generate_ = [this, streaming](const auto& request, const auto& sink, const auto& progress) {
       return generator_.stream(streaming, request, video_, sink, progress);
     };

@@ -17,14 +17,15 @@ namespace {
 constexpr int kMaxPort = 65535;
 
 constexpr const char* kExamples = R"(Examples:
-  zoetrope play runs/world_model/steering/03-self_forcing/diffusers_ema --image first.png --local-attn-size 6 \
+  zoetrope play runs/world_model/steering/03-self_forcing/diffusers_ema --image first.png \
       --steps 1000,750,500,250 --warp
   zoetrope play models/pong --image first.png --keys none,up,down --port 8000
   zoetrope play runs/self_forcing/diffusers --prompt "a cat" --height 480 --width 832 --local-attn-size 12
 
 Prints the address of a page for the browser, on which keys steer the model; frames per second and the time from a key
 to its frames are shown there. Nobody but this machine can reach the page (from another one: ssh -L 8000:127.0.0.1:8000),
-and one page plays at a time. Few steps, --warp and --flow-shift must be those of the training.)";
+and one page plays at a time. Few steps and --warp must be those of the training, and --flow-shift where its config had a
+pipeline.flow_shift.)";
 
 struct Options {
   PlayModelOptions model;

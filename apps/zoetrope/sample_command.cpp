@@ -33,8 +33,8 @@ constexpr const char* kExamples = R"(Examples:
       --num-frames 241 --local-attn-size 12 --sink-size 3 --prompt "a cat"
 
 Writes one mp4 per prompt (or, for a model without text, per --image) and a contact sheet (sheet.png). The same seed
-gives the same noise. Causal pipelines write the video while it is made. Few steps, --warp and --flow-shift must be
-those of the training.)";
+gives the same noise. Causal pipelines write the video while it is made. Few steps and --warp must be those of the
+training, and --flow-shift where its config had a pipeline.flow_shift.)";
 
 struct Options {
   ModelSamplerOptions sampler;

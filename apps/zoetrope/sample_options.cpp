@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "zoetrope/base/error.h"
+#include "zoetrope/networks/pipeline_folder.h"
 
 namespace zoetrope {
 namespace {
@@ -32,9 +33,9 @@ void check_options(const SampleChoices& choices, const PipelineKind& kind) {
   refuse_if(choices.sink_size.has_value(), "--sink-size", kNeeds, kind);
 }
 
-FewStepRollout few_step_rollout(const SampleChoices& choices, at::Device device) {
-  FewStepRollout rollout{.schedule = make_training_schedule(choices.flow_shift, device),
-                         .timesteps = {}};
+FewStepRollout few_step_rollout(const SampleChoices& choices, double flow_shift,
+                                at::Device device) {
+  FewStepRollout rollout{.schedule = make_training_schedule(flow_shift, device), .timesteps = {}};
   const std::vector<int64_t> steps =
       choices.steps.empty() ? std::vector<int64_t>{1000, 750, 500, 250} : choices.steps;
   rollout.timesteps = denoising_timesteps(steps, choices.warp, rollout.schedule, "--steps");
@@ -49,12 +50,14 @@ FewStepRollout few_step_rollout(const SampleChoices& choices, at::Device device)
 }  // namespace
 
 SamplingOptions sampling_options(const SampleChoices& choices, const PipelineKind& kind,
-                                 at::Device device) {
+                                 const std::filesystem::path& pipeline_folder, at::Device device) {
   check_options(choices, kind);
+  const double flow_shift =
+      choices.flow_shift ? *choices.flow_shift : pipeline_flow_shift(pipeline_folder);
   SamplingOptions sampling;
   if (kind.few_step) {
     sampling.guidance_scale = 1.0;
-    sampling.few_step = few_step_rollout(choices, device);
+    sampling.few_step = few_step_rollout(choices, flow_shift, device);
     return sampling;
   }
   if (choices.steps.size() > 1) {
@@ -65,7 +68,7 @@ SamplingOptions sampling_options(const SampleChoices& choices, const PipelineKin
   }
   if (!choices.steps.empty()) sampling.num_steps = choices.steps[0];
   sampling.guidance_scale = choices.guidance_scale.value_or(sampling.guidance_scale);
-  sampling.flow_shift = choices.flow_shift;
+  sampling.flow_shift = flow_shift;
   if (choices.sampler == "euler") sampling.sampler = SamplerKind::kFlowMatchEuler;
   return sampling;
 }

@@ -1,6 +1,7 @@
 // What `zoetrope sample` was asked for on the command line, and what it makes of it.
 #pragma once
 
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,7 +16,7 @@ struct SampleChoices {
   std::string pipeline = "wan";
   std::vector<int64_t> steps;
   std::optional<double> guidance_scale;
-  double flow_shift = 3.0;
+  std::optional<double> flow_shift;
   std::optional<std::string> sampler;
   bool warp = false;
   std::optional<std::string> transition;
@@ -25,9 +26,11 @@ struct SampleChoices {
   std::optional<int64_t> sink_size;
 };
 
-/// Throws ConfigError for options that are not of `kind`, and for steps that do not fit it.
+/// How `kind` samples the model of `pipeline_folder`, whose scheduler says the flow shift where
+/// none was chosen. Throws ConfigError for options that are not of `kind`, and for steps that do
+/// not fit it.
 SamplingOptions sampling_options(const SampleChoices& choices, const PipelineKind& kind,
-                                 at::Device device);
+                                 const std::filesystem::path& pipeline_folder, at::Device device);
 
 /// The attention of `network`'s config, but for what was chosen. Throws Error as
 /// CausalAttention::check.

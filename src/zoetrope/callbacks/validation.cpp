@@ -40,7 +40,11 @@ void ValidationCallback::on_train_start(RunState& run) {
   if (config_.every_steps <= 0) return;
   validation_passes(config_, context_, run.method);
   const PipelineKind& kind = pipeline_kind(config_.pipeline_target);
-  if (kind.causal) require_causal_student(run.method.student(), kind);
+  if (!kind.causal) return;
+  CausalModelBase& student = require_causal_student(run.method.student(), kind);
+  const WanVaeConfig vae = read_wan_vae_config(context_.pipeline_folder / "vae");
+  const StreamingNetwork network = student.streaming_network(vae.num_latent_frames(num_frames()));
+  check_video_length(vae, num_frames(), network.max_frames, "callbacks.validation.num_frames");
 }
 
 bool ValidationCallback::due(int64_t step) const {

@@ -57,9 +57,9 @@ class CausalModelBase : public virtual ModelBase {
                                                   const at::Tensor& timestep,
                                                   const Conditioning& conditioning,
                                                   const at::Tensor& clean_BTCHW) = 0;
-  /// The network for sampling clips of `num_frames` latent frames or fewer (any number where the
-  /// model's window is bounded), with the weights of the moment and a cache of its own; valid as
-  /// long as the model.
+  /// The network for sampling clips of `num_frames` latent frames or fewer (with a bounded window
+  /// up to the result's max_frames), with the weights of the moment and a cache of its own; valid
+  /// as long as the model.
   virtual StreamingNetwork streaming_network(int64_t num_frames) = 0;
 };
 

@@ -14,6 +14,25 @@ namespace {
 // Small files may be edited by hand in the copy, which must not reach the original through a link.
 constexpr uintmax_t kMinLinkedBytes = 16 << 20;
 
+/// The file `source` with the attention keys of `network`, and all that it says beside them.
+void copy_with_attention(const fs::path& source, const fs::path& target,
+                         const WanTransformerConfig& network) {
+  ordered_json config = ordered_json::parse(read_file(source), nullptr, false);
+  if (!config.is_object()) fail<CheckpointError>("{}: must be a JSON object", source.string());
+  const ordered_json original = config;
+  const auto set = [&](const char* key, const std::optional<int64_t>& value) {
+    if (value) config[key] = *value;
+  };
+  set("num_frames_per_block", network.num_frames_per_block);
+  set("local_attn_size", network.local_attn_size);
+  set("sink_size", network.sink_size);
+  if (config == original) {
+    fs::copy_file(source, target, fs::copy_options::overwrite_existing);
+  } else {
+    write_file_atomically(target, config.dump(2) + "\n");
+  }
+}
+
 }  // namespace
 
 void copy_pipeline_folder(const fs::path& source, const fs::path& target,
@@ -50,7 +69,7 @@ void write_transformer_config(const fs::path& source, const fs::path& target,
   const fs::path config = fs::path("transformer") / "config.json";
   fs::create_directories(target / "transformer");
   if (!network.is_game) {
-    fs::copy_file(source / config, target / config, fs::copy_options::overwrite_existing);
+    copy_with_attention(source / config, target / config, network);
     return;
   }
   write_file_atomically(target / config, to_json(network).dump(2) + "\n");

@@ -15,9 +15,11 @@ namespace zoetrope {
 void copy_pipeline_folder(const std::filesystem::path& source, const std::filesystem::path& target,
                           const std::string& replaced_component);
 
-/// Writes `target`/transformer/config.json, the one of the pipeline folder `source`. A game
-/// network, which may have begun as a bidirectional one and be causal now, is written as `network`,
-/// also into the target's model_index.json. Throws CheckpointError when that is damaged.
+/// Writes `target`/transformer/config.json, the one of the pipeline folder `source`, with the
+/// frames per block, the window and the sinks that `network` says; where these are no others, the
+/// same bytes. A game network, which may have begun as a bidirectional one and be causal now, is
+/// written as `network`, also into the target's model_index.json. Throws CheckpointError when one
+/// of the files is damaged.
 void write_transformer_config(const std::filesystem::path& source,
                               const std::filesystem::path& target,
                               const WanTransformerConfig& network);

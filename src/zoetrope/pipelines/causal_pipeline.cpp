@@ -19,21 +19,23 @@ NamedNoise keyed_noise(int64_t seed, int64_t index, at::Device device) {
 }
 
 BlockStream::BlockStream(StreamingNetwork network, SamplingOptions sampling, NamedNoise noise)
-    : network_(std::move(network)), sampling_(std::move(sampling)), noise_(std::move(noise)) {}
+    : network_(std::move(network)),
+      sampling_(std::move(sampling)),
+      noise_(std::move(noise)),
+      sampler_(make_sampler(sampling_, [this](int64_t step) {
+        return noise_(fmt::format("{}.step{}", block_name_, step), shape_BCTHW_);
+      })) {}
 
 at::Tensor BlockStream::denoise(const FrameBlock& block, const GuidedRows& guided,
                                 const std::vector<int64_t>& shape_BCTHW,
-                                const SamplingProgress& progress) const {
+                                const SamplingProgress& progress) {
   const c10::NoGradGuard no_gradients;
-  const std::string name = fmt::format("block{}", block.index);
-  const auto fresh_noise = [&](int64_t step) {
-    return noise_(fmt::format("{}.step{}", name, step), shape_BCTHW);
-  };
+  block_name_ = fmt::format("block{}", block.index);
+  shape_BCTHW_ = shape_BCTHW;
   const auto velocity = [&](const at::Tensor& rows_BCTHW, const at::Tensor& timestep_B) {
     return network_.velocity(rows_BCTHW, timestep_B, guided.conditioning(), {block.first, false});
   };
-  const auto sampler = make_sampler(sampling_, fresh_noise);
-  return run_sampler(*sampler, guided, velocity, noise_(name, shape_BCTHW), progress);
+  return run_sampler(*sampler_, guided, velocity, noise_(block_name_, shape_BCTHW_), progress);
 }
 
 void BlockStream::commit(const FrameBlock& block, const GuidedRows& guided,
@@ -57,7 +59,7 @@ void stream_latents(const StreamingNetwork& network, const GuidedConditioning& c
                     const StreamedClip& clip, const NamedNoise& noise, const BlockSink& sink,
                     const SamplingProgress& progress) {
   const c10::NoGradGuard no_gradients;
-  const BlockStream stream(network, clip.sampling, noise);
+  BlockStream stream(network, clip.sampling, noise);
   const GuidedRows guided(conditions, clip.sampling.guidance_scale, clip.shape_BCTHW[0]);
   const std::vector<FrameBlock> blocks =
       split_into_blocks(clip.shape_BCTHW[2], network.num_frames_per_block);

@@ -23,13 +23,15 @@ using BlockSink = std::function<void(const FrameBlock& block, const at::Tensor& 
 class BlockStream {
  public:
   BlockStream(StreamingNetwork network, SamplingOptions sampling, NamedNoise noise);
+  BlockStream(const BlockStream&) = delete;  // the sampler's noise is that of this object's block
+  BlockStream& operator=(const BlockStream&) = delete;
 
   /// Forgets the clip before.
   void start_clip() const { network_.start_clip(); }
   /// Normalised latents of the next block, of `shape_BCTHW`; fp32.
   at::Tensor denoise(const FrameBlock& block, const GuidedRows& guided,
                      const std::vector<int64_t>& shape_BCTHW,
-                     const SamplingProgress& progress = {}) const;
+                     const SamplingProgress& progress = {});
   /// Lets later blocks see this one, whose latents denoise() gave.
   void commit(const FrameBlock& block, const GuidedRows& guided,
               const at::Tensor& clean_BCTHW) const;
@@ -38,6 +40,10 @@ class BlockStream {
   StreamingNetwork network_;
   SamplingOptions sampling_;
   NamedNoise noise_;
+  // Of the block that is denoised.
+  std::string block_name_;
+  std::vector<int64_t> shape_BCTHW_;
+  std::unique_ptr<Sampler> sampler_;  ///< of all blocks: making one reads from the device
 };
 
 struct StreamedClip {

@@ -22,6 +22,15 @@ std::vector<int64_t> latent_shape(const WanVaeConfig& vae, int64_t num_videos, i
   return {num_videos, vae.z_dim, vae.num_latent_frames(num_frames), height / ratio, width / ratio};
 }
 
+void check_video_length(const WanVaeConfig& vae, int64_t num_frames,
+                        std::optional<int64_t> max_latent_frames, const std::string& key) {
+  if (!max_latent_frames || vae.num_latent_frames(num_frames) <= *max_latent_frames) return;
+  fail<ConfigError>(
+      "{}: must be at most {}, since the network knows the positions of {} latent frames "
+      "(rope_max_seq_len), but is {}",
+      key, vae.num_frames(*max_latent_frames), *max_latent_frames, num_frames);
+}
+
 std::unique_ptr<Sampler> make_sampler(const SamplingOptions& options,
                                       const FreshNoise& fresh_noise) {
   if (options.few_step) return std::make_unique<FewStepSampler>(*options.few_step, fresh_noise);

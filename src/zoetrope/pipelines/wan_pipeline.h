@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -41,7 +42,12 @@ using SamplingProgress = std::function<void(int64_t done, int64_t total)>;
 std::vector<int64_t> latent_shape(const WanVaeConfig& vae, int64_t num_videos, int64_t num_frames,
                                   int64_t height, int64_t width);
 
-/// A sampler for one run; `fresh_noise` is what few steps take between them (see FewStepSampler).
+/// Throws ConfigError, naming `key`, when a video of `num_frames` pixel frames has more latent
+/// frames than `max_latent_frames`, those whose positions the network knows; none means any number.
+void check_video_length(const WanVaeConfig& vae, int64_t num_frames,
+                        std::optional<int64_t> max_latent_frames, const std::string& key);
+
+/// A sampler; `fresh_noise` is what few steps take between them (see FewStepSampler).
 std::unique_ptr<Sampler> make_sampler(const SamplingOptions& options,
                                       const FreshNoise& fresh_noise = {});
 

@@ -155,10 +155,13 @@ Node write_components(const NamedComponents& components) {
 void DitConfig::describe(config::Schema<DitConfig>& schema) {
   schema.field(
       "local_attn_size", &DitConfig::local_attn_size,
-      "Causal models: latent frames that a frame attends to; -1 means the model's own limit.",
+      "Causal models: latent frames that a frame attends to; -1 means the model's own limit. Where "
+      "the model's transformer/config.json has the key, as exports of a training with a window do, "
+      "that is used.",
       config::at_least(-1));
   schema.field("sink_size", &DitConfig::sink_size,
-               "Causal models: first latent frames that are always attended to.",
+               "Causal models: first latent frames that are always attended to. The model's "
+               "transformer/config.json comes first, as for local_attn_size.",
                config::at_least(0));
   for (const char* key :
        {"r_embedder", "r_embedder_fusion", "r_embedder_gate_value", "r_embedder_deltatime_type"}) {

@@ -104,17 +104,48 @@ class RoleKeys {
   Node node_;
 };
 
-/// Where a role really starts: the earlier stage's own start for `stage:<name>`.
-std::string start_of(const std::vector<Stage>& stages, const std::string& init_from) {
+struct StageStudent {
+  const RunConfig* run = nullptr;
+  const config::Component* student = nullptr;
+};
+
+/// The student of the stage that `init_from` names; nothing where it names none.
+std::optional<StageStudent> stage_student(const std::vector<Stage>& stages,
+                                          const std::string& init_from) {
   const auto reference = parse_stage_reference(init_from);
-  if (!reference) return init_from;
+  if (!reference) return std::nullopt;
   for (const Stage& stage : stages) {
     if (stage.name != reference->stage) continue;
     for (const auto& [role, component] : stage.config.models) {
-      if (role == "student") return start_of(stages, RoleKeys(component).text("init_from"));
+      if (role == "student") return StageStudent{&stage.config, &component};
     }
   }
-  return init_from;
+  return std::nullopt;
+}
+
+/// Where a role really starts: the earlier stage's own start for `stage:<name>`.
+std::string start_of(const std::vector<Stage>& stages, const std::string& init_from) {
+  const auto earlier = stage_student(stages, init_from);
+  return earlier ? start_of(stages, RoleKeys(*earlier->student).text("init_from")) : init_from;
+}
+
+CausalAttention attention_in(const RunConfig& run, const RoleKeys& keys,
+                             const WanTransformerConfig& network) {
+  const DitConfig& dit = run.pipeline.dit_config;
+  return training_attention(
+      network, {keys.integer("num_frames_per_block"), dit.local_attn_size, dit.sink_size});
+}
+
+/// `network`, that of where `init_from` really starts, as the stages on the way there export it.
+WanTransformerConfig with_stage_exports(const std::vector<Stage>& stages,
+                                        const std::string& init_from,
+                                        const WanTransformerConfig& network) {
+  const auto earlier = stage_student(stages, init_from);
+  if (!earlier) return network;
+  const RoleKeys keys(*earlier->student);
+  const WanTransformerConfig start = with_stage_exports(stages, keys.text("init_from"), network);
+  if (!earlier->student->target->causal) return start;
+  return with_attention(start, attention_in(*earlier->run, keys, start));
 }
 
 class Describer {
@@ -187,14 +218,11 @@ class Describer {
   }
 
   void add_attention(RoleDescription& role, const RoleKeys& keys) const {
-    WanTransformerConfig& network = role.network;
-    network.is_causal = true;
-    const DitConfig& run = config_.pipeline.dit_config;
-    if (!network.local_attn_size) network.local_attn_size = run.local_attn_size;
-    if (!network.sink_size) network.sink_size = run.sink_size;
-    role.attention = causal_attention_of(network, keys.integer("num_frames_per_block"));
+    role.network.is_causal = true;
+    role.attention = attention_in(
+        config_, keys, with_stage_exports(stages_, keys.text("init_from"), role.network));
     role.cache_frames = role.attention->local_attn_size.value_or(
-        std::max(run_.num_frames, network.sliding_window_num_frames.value_or(0)));
+        std::max(run_.num_frames, role.network.sliding_window_num_frames.value_or(0)));
   }
 
   void describe_work() {

@@ -17,6 +17,7 @@
 #include "zoetrope/checkpoint/checkpoint_folder.h"
 #include "zoetrope/distributed/rendezvous.h"
 #include "zoetrope/train/config_comparison.h"
+#include "zoetrope/train/finished_stage.h"
 #include "zoetrope/train/path_check.h"
 #include "zoetrope/train/run_training.h"
 #include "zoetrope/train/shape_check.h"
@@ -27,22 +28,20 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// The resolved config of a stage whose exports are all there.
-constexpr const char* kFinished = "finished.yaml";
-
-// These say how a stage was run, not what it has learned.
-constexpr std::string_view kWithoutInfluence[] = {"training.tracker.", "training.checkpoint.",
-                                                  "training.data.dataloader_num_workers"};
-
-bool has_influence(const ConfigDifference& difference) {
-  return std::none_of(std::begin(kWithoutInfluence), std::end(kWithoutInfluence),
-                      [&](std::string_view path) { return difference.path.starts_with(path); });
+size_t count_finished(const std::vector<Stage>& stages) {
+  if (stages.front().name.empty()) return 0;
+  size_t num_finished = 0;
+  while (num_finished < stages.size() && is_finished(stage_folder(stages, num_finished)))
+    ++num_finished;
+  return num_finished;
 }
 
-void check_all(const std::vector<Stage>& stages, const RankEnvironment& environment) {
+/// Checks what will be trained: finished stages need neither their ranks nor their data again.
+void check_remaining(const std::vector<Stage>& stages, size_t num_finished,
+                     const RankEnvironment& environment) {
   config::Issues issues;
   std::vector<std::pair<std::string, config::Issues>> parts;
-  for (size_t i = 0; i < stages.size(); ++i) {
+  for (size_t i = num_finished; i < stages.size(); ++i) {
     parts.emplace_back(fmt::format("stage '{}'", stages[i].name), config::Issues());
     check_supported(stages[i].config.training, environment, parts.back().second);
     check_config_paths(stages[i].config, parts.back().second);
@@ -61,26 +60,6 @@ void check_ranks(const std::vector<Stage>& stages, size_t num_finished, Rendezvo
   for (auto& scalar : config_scalars(write_stages(stages))) facts.push_back(std::move(scalar));
   facts.emplace_back("number of finished stages", fmt::format("{}", num_finished));
   rendezvous.check_ranks(facts);
-}
-
-bool is_finished(const fs::path& folder) {
-  return fs::exists(folder / kFinished);
-}
-
-void check_unchanged(const Stage& stage, const fs::path& folder) {
-  std::vector<std::string> changes;
-  const auto differences = compare_configs(config::parse_yaml_file(folder / kFinished),
-                                           write_run_config(stage.config), ConfigForm::kResolved);
-  for (const ConfigDifference& difference : differences) {
-    if (!has_influence(difference)) continue;
-    changes.push_back(fmt::format("{}: must be {} as it was, but got {}", difference.path,
-                                  difference.checkpoint, difference.run));
-  }
-  if (changes.empty()) return;
-  fail<ConfigError>(
-      "stages.{}: a finished stage must keep its config:\n  {}\nto train it again, remove {} and "
-      "the folders of the stages after it, or choose another training.checkpoint.output_dir",
-      stage.name, fmt::join(changes, "\n  "), folder.string());
 }
 
 // A stage that was trained from another start would be taken for this run's.
@@ -102,19 +81,17 @@ void refuse_results_of_others(const std::vector<Stage>& stages, size_t num_finis
   }
 }
 
-size_t count_finished(const std::vector<Stage>& stages) {
-  size_t num_finished = 0;
-  while (num_finished < stages.size() && is_finished(stage_folder(stages, num_finished))) {
-    check_unchanged(stages[num_finished], stage_folder(stages, num_finished));
-    ++num_finished;
-  }
+void check_finished(const std::vector<Stage>& stages, size_t num_finished,
+                    const config::TargetTable& callbacks) {
+  for (size_t i = 0; i < num_finished; ++i)
+    check_unchanged(stages[i], stage_folder(stages, i), callbacks);
   refuse_results_of_others(stages, num_finished);
-  return num_finished;
 }
 
 int run_all(const std::vector<Stage>& stages, const ComponentRegistries& registries,
             Rendezvous& rendezvous) {
-  check_all(stages, rendezvous.environment());
+  const size_t num_finished = count_finished(stages);
+  check_remaining(stages, num_finished, rendezvous.environment());
   if (stages.front().name.empty()) {
     check_ranks(stages, 0, rendezvous);
     return run_training(stages.front().config, registries, rendezvous);
@@ -122,7 +99,7 @@ int run_all(const std::vector<Stage>& stages, const ComponentRegistries& registr
   const fs::path run_folder = stages.front().config.training.checkpoint.output_dir;
   std::optional<FolderLock> lock;
   if (rendezvous.is_first()) lock.emplace(run_folder);
-  const size_t num_finished = count_finished(stages);
+  check_finished(stages, num_finished, registries.callbacks);
   check_ranks(stages, num_finished, rendezvous);
   if (rendezvous.is_first())
     write_file_atomically(run_folder / "config.yaml", config::write_yaml(write_stages(stages)));
@@ -140,10 +117,7 @@ int run_all(const std::vector<Stage>& stages, const ComponentRegistries& registr
     log_info("{}", title);
     const int signal = run_training(stage_run(stages, i, tables), registries, rendezvous);
     if (signal != 0) return signal;
-    if (rendezvous.is_first()) {
-      write_file_atomically(stage_folder(stages, i) / kFinished,
-                            config::write_yaml(write_run_config(stages[i].config)));
-    }
+    if (rendezvous.is_first()) mark_finished(stages[i], stage_folder(stages, i));
   }
   return 0;
 }

@@ -60,6 +60,14 @@ TEST(EvaluateCommand, WritesScores) {
   EXPECT_TRUE(std::filesystem::exists(folder / "out/sheet.png"));
 }
 
+TEST(EvaluateCommand, RefusesVideosBeyondTheKnownPositions) {
+  const CommandResult result = run_zoetrope(
+      {"evaluate", "synthetic:shapes", kPipeline, "--pipeline", "wan-causal", "--local-attn-size",
+       "6", "--height", "32", "--width", "32", "--num-frames", "4101"});
+  EXPECT_NE(result.exit_code, 0);
+  EXPECT_THAT(result.messages, HasSubstr("--num-frames: must be at most 4093"));
+}
+
 TEST(EvaluateCommand, OtherWorldsAreRefused) {
   const CommandResult result = run_zoetrope({"evaluate", "synthetic:shape", kPipeline});
   EXPECT_NE(result.exit_code, 0);

@@ -74,18 +74,19 @@ class ExportCommand : public testing::Test {
   }
 
   /// Trains three steps with a checkpoint at the last into `out`.
-  void train(const std::string& model_options, const std::string& callbacks) {
+  void train(const std::string& model_options, const std::string& sections,
+             const std::string& model = "wan", const std::string& method = "fine_tune") {
     std::ofstream(folder_ / "run.yaml")
-        << "models:\n  student: {_target_: wan, init_from: "
-        << (kReference / "_models/wan_a").string() << model_options
-        << "}\nmethod: {_target_: fine_tune}\ntraining:\n  data: {data_path: "
-        << (kReference / "_data/t2v").string()
+        << "models:\n  student: {_target_: " << model
+        << ", init_from: " << (kReference / "_models/wan_a").string() << model_options
+        << "}\nmethod: {_target_: " << method
+        << "}\ntraining:\n  data: {data_path: " << (kReference / "_data/t2v").string()
         << ", num_latent_t: 4, train_batch_size: 2, seed: 5}\n  optimizer: {learning_rate: "
            "1.0e-3}\n"
         << "  loop: {max_train_steps: 3}\n  checkpoint: {training_state_checkpointing_steps: 3, "
         << "output_dir: " << (folder_ / "out").string()
         << "}\n  tracker: {trackers: [none]}\n  model: {compute_dtype: fp32}\n"
-        << callbacks;
+        << sections;
     const CommandResult result = run_zoetrope({"train", (folder_ / "run.yaml").string()});
     ASSERT_EQ(result.exit_code, 0) << result.messages;
   }
@@ -142,6 +143,35 @@ TEST_F(ExportCommand, GivesWhatTrainingLeaves) {
   expect_equal(weights, read_all(folder_ / "out/diffusers/transformer"));
   expect_equal(average, read_all(folder_ / "out/diffusers_ema/transformer"));
   EXPECT_TRUE(any_differs(weights, average));
+}
+
+TEST_F(ExportCommand, SaysInWhichAttentionACausalNetworkWasTrained) {
+  const auto config_of = [&](const std::string& pipeline) {
+    return read_file(folder_ / pipeline / "transformer/config.json");
+  };
+  const std::string window = "pipeline: {dit_config: {local_attn_size: 3, sink_size: 1}}\n";
+  const std::string dfsft = "diffusion_forcing_sft, chunk_size: 2";
+  train(", num_frames_per_block: 2", window, "wan_causal", dfsft);
+  ASSERT_EQ(run_export(folder_ / "out", {"--output", (folder_ / "a").string()}).exit_code, 0);
+  const auto config = nlohmann::json::parse(config_of("a"));
+  EXPECT_EQ(config.value("num_frames_per_block", 0), 2);
+  EXPECT_EQ(config.value("local_attn_size", 0), 3);
+  EXPECT_EQ(config.value("sink_size", 0), 1);
+  EXPECT_EQ(config["_class_name"], "WanTransformer3DModel");
+  EXPECT_EQ(config_of("a"), config_of("out/diffusers"));
+
+  fs::remove_all(folder_ / "out");
+  train(", num_frames_per_block: 2, lora: {enable: true, rank: 2}", window, "wan_causal", dfsft);
+  ASSERT_EQ(
+      run_export(folder_ / "out", {"--merge", "--output", (folder_ / "b").string()}).exit_code, 0);
+  EXPECT_EQ(config_of("b"), config_of("a"));
+
+  fs::remove_all(folder_ / "out");
+  train("", window);
+  ASSERT_EQ(run_export(folder_ / "out", {"--output", (folder_ / "c").string()}).exit_code, 0);
+  const std::string given = read_file(kReference / "_models/wan_a/transformer/config.json");
+  EXPECT_EQ(config_of("c"), given);
+  EXPECT_EQ(config_of("out/diffusers"), given);
 }
 
 TEST_F(ExportCommand, WritesAdaptersOrMergesThem) {

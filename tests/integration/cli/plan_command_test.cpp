@@ -168,6 +168,33 @@ TEST(PlanCommand, suggestions_are_overrides_that_hold_what_they_promise) {
   EXPECT_TRUE(splits_layers);
 }
 
+TEST(PlanCommand, a_stage_begins_with_the_window_of_the_one_before) {
+  const Catalog catalog;
+  const std::string cases = ZOETROPE_SOURCE_DIR "/tests/golden/reference/";
+  const config::Node document = config::parse_yaml(
+      "models: {student: {_target_: wan_causal, num_frames_per_block: 2, init_from: " + cases +
+          "_models/wan_a}}\n"
+          "method: {_target_: diffusion_forcing_sft, chunk_size: 2}\n"
+          "training: {data: {data_path: " +
+          cases +
+          "_data/t2v, num_latent_t: 4}, "
+          "loop: {max_train_steps: 1}, checkpoint: {output_dir: out}}\n"
+          "stages: {windowed: {pipeline: {dit_config: {local_attn_size: 3}}}, next: {}, "
+          "bidirectional: {models: {student: {_target_: wan, init_from: stage:next}}}, "
+          "last: {models: {student: {_target_: wan_causal, init_from: stage:bidirectional}}}}",
+      "run.yaml");
+  config::Issues issues;
+  const auto stages = read_stages(document, {}, catalog.tables(), issues);
+  issues.throw_if_any();
+  const auto attention = [&](size_t index) {
+    return describe_run(stages, index, catalog.tables()).roles.front().attention;
+  };
+  EXPECT_EQ(attention(0)->local_attn_size, 3);
+  EXPECT_EQ(attention(1), attention(0));
+  EXPECT_EQ(attention(2), std::nullopt);
+  EXPECT_EQ(attention(3), attention(0));
+}
+
 std::vector<std::string> tiny_config(const test::TemporaryFolder& folder, const char* num_heads) {
   const std::string model = (folder / "model").string();
   const test::CommandResult made =

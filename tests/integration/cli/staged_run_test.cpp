@@ -158,6 +158,29 @@ TEST_F(StagedRun, RefusesAChangedOrLeftOverStage) {
               AllOf(HasSubstr("'tuning' is not finished"), HasSubstr("03-last has results too")));
 }
 
+TEST_F(StagedRun, GoesOnWithAnotherNumberOfRanksAfterAFinishedStage) {
+  const std::string length = "--stages.tuning.training.loop.max_train_steps=3";
+  ASSERT_EQ(train({length}).exit_code, 0);
+  const fs::path last = out_ / "03-last";
+  fs::rename(last, folder_ / "before");
+  // As if two ranks had trained the first stage, and with another config for the others, too.
+  const fs::path finished = out_ / "01-forcing/finished.yaml";
+  std::string text = read_file(finished);
+  const std::string one = "num_gpus: 1";
+  ASSERT_NE(text.find(one), std::string::npos);
+  write_file_atomically(finished, text.replace(text.find(one), one.size(), "num_gpus: 2"));
+  const CommandResult rest = train({length, "--stages.tuning.training.distributed.num_gpus=2"});
+  ASSERT_EQ(rest.exit_code, 0) << rest.messages;
+  EXPECT_THAT(rest.messages, AllOf(HasSubstr("stage 1 of 3, forcing: was finished before"),
+                                   HasSubstr("stage 2 of 3, tuning: was finished before")));
+  expect_equal_weights(last / "diffusers", folder_ / "before/diffusers");
+
+  const CommandResult other = train({length, "--training.distributed.reduce_dtype=bf16"});
+  EXPECT_EQ(other.exit_code, 1);
+  EXPECT_THAT(other.messages,
+              HasSubstr("training.distributed.reduce_dtype: must be fp32 as it was, but got bf16"));
+}
+
 TEST_F(StagedRun, ReportsMissingPathsOfLaterStagesBeforeItLoadsAnything) {
   const CommandResult result = train({"--stages.last.models.student.init_from=/no/such/folder",
                                       "--stages.tuning.training.distributed.num_gpus=2"});

@@ -8,6 +8,7 @@
 #include "support/golden.h"
 #include "support/temporary_folder.h"
 #include "zoetrope/base/error.h"
+#include "zoetrope/base/file.h"
 #include "zoetrope/models/wan/wan_causal_model.h"
 
 namespace zoetrope::test {
@@ -196,6 +197,54 @@ TEST_F(CausalWanModel, WindowComesFromTheCheckpointOrElseFromTheRun) {
   EXPECT_EQ(of_checkpoint.num_frames_per_block(), 2) << "the role's own key";
   config_.num_frames_per_block.reset();
   EXPECT_EQ(WanCausalModel(config_, context_).num_frames_per_block(), 3);
+}
+
+TEST_F(CausalWanModel, ExportsTheAttentionInWhichItWasTrained) {
+  const TemporaryFolder folder;
+  const auto config_of = [](const std::filesystem::path& pipeline) {
+    return read_file(pipeline / "transformer/config.json");
+  };
+  const auto exported = [&](WanModel& model, const std::string& name) {
+    model.export_pipeline(folder / name, model.parameters().tensors());
+    return folder / name;
+  };
+  const auto given = nlohmann::json::parse(config_of(config_.init_from));
+  WanCausalModel unbounded(config_, context_);
+  auto expected = given;
+  expected["num_frames_per_block"] = 2;
+  const auto unbounded_folder = exported(unbounded, "unbounded");
+  EXPECT_EQ(nlohmann::json::parse(config_of(unbounded_folder)), expected);
+
+  context_.local_attn_size = 6;
+  context_.sink_size = 1;
+  WanCausalModel windowed(config_, context_);
+  expected.update({{"local_attn_size", 6}, {"sink_size", 1}});
+  const auto windowed_folder = exported(windowed, "windowed");
+  EXPECT_EQ(nlohmann::json::parse(config_of(windowed_folder)), expected);
+
+  // A run that goes on from it says nothing, or something else.
+  const CausalAttention trained = windowed.attention();
+  config_.init_from = windowed_folder.string();
+  config_.num_frames_per_block.reset();
+  context_.local_attn_size.reset();
+  context_.sink_size.reset();
+  EXPECT_EQ(WanCausalModel(config_, context_).attention(), trained);
+  context_.local_attn_size = 12;
+  WanCausalModel next(config_, context_);
+  EXPECT_EQ(next.attention(), trained);
+  EXPECT_EQ(config_of(exported(next, "next")), config_of(windowed_folder));
+  config_.init_from = unbounded_folder.string();
+  EXPECT_EQ(WanCausalModel(config_, context_).attention().local_attn_size, 12);
+}
+
+TEST_F(CausalWanModel, ABidirectionalExportKeepsTheConfigFile) {
+  const TemporaryFolder folder;
+  config_.init_from = folder_with(folder, {{"local_attn_size", 5}});
+  context_.local_attn_size = 6;
+  WanModel model(config_, context_);
+  model.export_pipeline(folder / "exported", model.parameters().tensors());
+  EXPECT_EQ(read_file(folder / "exported/transformer/config.json"),
+            read_file(folder / "model/transformer/config.json"));
 }
 
 TEST_F(CausalWanModel, RefusesAWindowThatDoesNotHoldABlock) {

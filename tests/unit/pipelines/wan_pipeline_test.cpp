@@ -77,6 +77,27 @@ TEST(WanPipelineTest, TheSameNoiseGivesTheSameVideo) {
   EXPECT_EQ(last_done, 5);
 }
 
+TEST(WanPipelineTest, ASamplerServesOneRunAfterAnother) {
+  const GuidedRows guided(make_text(), 3.0, 2);
+  const auto velocity = [&](const at::Tensor& rows, const at::Tensor& timestep_B) {
+    return exact_velocity(rows, timestep_B, guided.conditioning()) + rows.sin();
+  };
+  for (SamplerKind kind : {SamplerKind::kUniPc, SamplerKind::kFlowMatchEuler}) {
+    const SamplingOptions options{.sampler = kind, .num_steps = 5};
+    const auto sampler = make_sampler(options);
+    for (int run = 0; run < 3; ++run) {
+      const at::Tensor noise = at::randn({2, 3, 2, 4, 4});
+      const at::Tensor alone = run_sampler(*make_sampler(options), guided, velocity, noise);
+      EXPECT_TRUE(at::equal(run_sampler(*sampler, guided, velocity, noise), alone));
+    }
+    sampler->step(at::ones({1}), 0, at::ones({1}));
+    EXPECT_TRUE(
+        at::equal(run_sampler(*sampler, guided, velocity, at::ones({2, 3, 2, 4, 4})),
+                  run_sampler(*make_sampler(options), guided, velocity, at::ones({2, 3, 2, 4, 4}))))
+        << "after a run that was left";
+  }
+}
+
 TEST(WanPipelineTest, MissingTextIsRefused) {
   const at::Tensor noise = at::randn({2, 3, 2, 4, 4});
   GuidedConditioning text = make_text();

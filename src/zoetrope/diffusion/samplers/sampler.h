@@ -1,6 +1,6 @@
 // What samplers share: the list of noise levels of one run, and the step from one level to the
 // next. Knows no network: the caller evaluates it at timesteps()[i] and passes its output to
-// step(). One sampler object serves one run.
+// step(). One sampler object serves one run after another.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +33,7 @@ class Sampler {
 
   /// The sample at level i + 1, from `sample` at level i and the network's velocity there. Both of
   /// the same shape; fp32 inside, returned in the type of `sample`. Steps must be taken in order
-  /// from 0; throws Error otherwise.
+  /// from 0, which begins another run; throws Error otherwise.
   virtual at::Tensor step(const at::Tensor& velocity, int64_t i, const at::Tensor& sample) = 0;
 
  private:

@@ -87,8 +87,11 @@ at::Tensor UniPc::update(const at::Tensor& sample, int64_t to, int64_t order,
 }
 
 at::Tensor UniPc::step(const at::Tensor& velocity, int64_t i, const at::Tensor& sample) {
-  if (i != next_step_)
+  if (i == 0) {
+    cleans_.clear();
+  } else if (i != next_step_) {
     fail<Error>("UniPC: step {} must come next, but step {} was asked for", next_step_, i);
+  }
   at::Tensor current = sample.to(at::kFloat);
   const at::Tensor clean = current - schedule().sigmas.at(i) * velocity.to(at::kFloat);
   if (i > 0) current = update(last_sample_, i, last_order_, clean);

@@ -12,23 +12,20 @@
 namespace zoetrope {
 namespace {
 
-/// The value of the checkpoint, or where it says nothing that of the run; says so when both differ.
-std::optional<int64_t> checkpoint_first(const char* key, const std::optional<int64_t>& checkpoint,
-                                        const std::optional<int64_t>& run,
-                                        const std::filesystem::path& folder) {
-  if (checkpoint && run && *checkpoint != *run) {
-    log_info("{}: '{}' is {}, which is used; pipeline.dit_config.{}: {} is not",
-             (folder / "transformer" / "config.json").string(), key, *checkpoint, key, *run);
-  }
-  return checkpoint ? checkpoint : run;
+void log_unused(const char* key, const std::optional<int64_t>& checkpoint,
+                const std::optional<int64_t>& run, const std::filesystem::path& folder) {
+  if (!checkpoint || !run || *checkpoint == *run) return;
+  log_info("{}: '{}' is {}, which is used; pipeline.dit_config.{}: {} is not",
+           (folder / "transformer" / "config.json").string(), key, *checkpoint, key, *run);
 }
 
 CausalAttention attention_of(const WanCausalModelConfig& config, const ModelContext& context,
-                             WanTransformerConfig network, const std::filesystem::path& folder) {
-  network.local_attn_size =
-      checkpoint_first("local_attn_size", network.local_attn_size, context.local_attn_size, folder);
-  network.sink_size = checkpoint_first("sink_size", network.sink_size, context.sink_size, folder);
-  return causal_attention_of(network, config.num_frames_per_block);
+                             const WanTransformerConfig& network,
+                             const std::filesystem::path& folder) {
+  log_unused("local_attn_size", network.local_attn_size, context.local_attn_size, folder);
+  log_unused("sink_size", network.sink_size, context.sink_size, folder);
+  return training_attention(
+      network, {config.num_frames_per_block, context.local_attn_size, context.sink_size});
 }
 
 /// A scalar or [B] as [B, T].
@@ -122,6 +119,10 @@ at::Tensor WanCausalModel::predict_x0_streaming(const at::Tensor& noisy_BTCHW,
   return velocity_to_clean(
       predict_noise_streaming(noisy_BTCHW, frame_timesteps_BT, conditioning, options), noisy_BTCHW,
       noise_schedule().sigma_at(frame_timesteps_BT));
+}
+
+WanTransformerConfig WanCausalModel::exported_config() const {
+  return with_attention(WanModel::exported_config(), attention_);
 }
 
 StreamingNetwork WanCausalModel::streaming_network(int64_t num_frames) {

@@ -45,6 +45,8 @@ class WanCausalModel : public WanModel, public CausalModelBase {
   /// The same with a network of the shape `network`, whatever the folder's config.json says.
   WanCausalModel(const WanCausalModelConfig& config, const ModelContext& context,
                  const WanTransformerConfig& network);
+  /// With the attention in which it was trained.
+  WanTransformerConfig exported_config() const override;
 
  private:
   KeyValueCache& cache(const std::string& tag);

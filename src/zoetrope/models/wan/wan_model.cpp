@@ -241,7 +241,7 @@ void WanModel::export_pipeline(const std::filesystem::path& folder,
     return;
   }
   copy_pipeline_folder(pipeline_folder_, folder, "transformer");
-  write_transformer_config(pipeline_folder_, folder, transformer_.config());
+  write_transformer_config(pipeline_folder_, folder, exported_config());
   NamedTensors tensors = weights;
   const WeightFolder source(weights_);
   for (const TensorSpec& spec : wan_transformer_unused_specs(transformer_.config())) {

@@ -73,6 +73,8 @@ class WanModel : public virtual ModelBase {
   WanTransformerInputs network_inputs(const at::Tensor& noisy_BTCHW, const at::Tensor& timestep,
                                       const Conditioning& conditioning,
                                       int64_t start_frame = 0) const;
+  /// What an export's transformer/config.json says.
+  virtual WanTransformerConfig exported_config() const { return transformer_.config(); }
 
  private:
   void add_adapters();

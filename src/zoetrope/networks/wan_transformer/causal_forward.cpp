@@ -37,6 +37,30 @@ CausalAttention causal_attention_of(const WanTransformerConfig& config,
   return attention;
 }
 
+CausalAttention training_attention(WanTransformerConfig config, const AttentionKeys& run) {
+  if (!config.local_attn_size) config.local_attn_size = run.local_attn_size;
+  if (!config.sink_size) config.sink_size = run.sink_size;
+  return causal_attention_of(config, run.num_frames_per_block);
+}
+
+WanTransformerConfig with_attention(WanTransformerConfig config, const CausalAttention& attention) {
+  config.num_frames_per_block = attention.num_frames_per_block;
+  if (attention.local_attn_size) {
+    config.local_attn_size = attention.local_attn_size;
+    config.sink_size = attention.sink_size;
+  }
+  return config;
+}
+
+std::optional<int64_t> max_streamed_frames(const WanTransformerConfig& config,
+                                           const CausalAttention& attention) {
+  const bool goes_round = attention.rotary_policy == RotaryPolicy::kRelative &&
+                          attention.local_attn_size &&
+                          *attention.local_attn_size <= config.rope_max_seq_len;
+  if (goes_round) return std::nullopt;
+  return config.rope_max_seq_len;
+}
+
 at::Tensor block_causal_forward(WanTransformer& network, WanTransformerInputs inputs,
                                 const CausalAttention& attention) {
   check_hidden(network.config(), inputs.hidden_BCTHW);

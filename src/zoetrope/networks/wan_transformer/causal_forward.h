@@ -14,6 +14,25 @@ namespace zoetrope {
 CausalAttention causal_attention_of(const WanTransformerConfig& config,
                                     std::optional<int64_t> num_frames_per_block);
 
+/// What a run says of a causal role's attention; unset values were not given.
+struct AttentionKeys {
+  std::optional<int64_t> num_frames_per_block;  ///< of the role, before that of config.json
+  std::optional<int64_t> local_attn_size;       ///< of the run, where config.json has none
+  std::optional<int64_t> sink_size;             ///< of the run, where config.json has none
+};
+
+/// The attention in which a role of a run is trained. Throws Error as CausalAttention::check.
+CausalAttention training_attention(WanTransformerConfig config, const AttentionKeys& run);
+
+/// `config` with the keys that state `attention`. An unbounded window is left unsaid, so that a
+/// later run may set one.
+WanTransformerConfig with_attention(WanTransformerConfig config, const CausalAttention& attention);
+
+/// Latent frames of a streamed clip whose temporal positions are below rope_max_seq_len; none where
+/// positions go round in a window.
+std::optional<int64_t> max_streamed_frames(const WanTransformerConfig& config,
+                                           const CausalAttention& attention);
+
 /// A pass over the whole clip, whose frames come in blocks that see themselves and the past. With
 /// inputs.clean_BCTHW (teacher forcing) a block sees the clean frames of the past instead.
 /// inputs.timestep is [B] or [B, T]; the result is [B, out_channels, T, H, W].

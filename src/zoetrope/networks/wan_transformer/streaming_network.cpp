@@ -23,9 +23,9 @@ struct ConvertedTokens {
 };
 
 struct Stream {
-  Stream(WanTransformer& wan, const CausalAttention& attention, int64_t max_frames)
+  Stream(WanTransformer& wan, const CausalAttention& attention, int64_t cache_frames)
       : network(wan),
-        cache("sampling cache", wan.config(), attention, max_frames, wan.sequence_group(),
+        cache("sampling cache", wan.config(), attention, cache_frames, wan.sequence_group(),
               wan.tensor_group()) {}
 
   WanTransformer& network;
@@ -37,10 +37,11 @@ struct Stream {
 }  // namespace
 
 StreamingNetwork make_streaming_network(WanTransformer& network, const CausalAttention& attention,
-                                        int64_t max_frames) {
-  const auto stream = std::make_shared<Stream>(network, attention, max_frames);
+                                        int64_t cache_frames) {
+  const auto stream = std::make_shared<Stream>(network, attention, cache_frames);
   StreamingNetwork functions;
   functions.num_frames_per_block = attention.num_frames_per_block;
+  functions.max_frames = max_streamed_frames(network.config(), attention);
   functions.start_clip = [stream] { stream->cache.clear(); };
   functions.velocity = [stream](const at::Tensor& noisy_BCTHW, const at::Tensor& timestep_B,
                                 const Conditioning& conditioning, const ChunkOptions& chunk) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 
 #include "zoetrope/networks/conditioning.h"
 #include "zoetrope/networks/wan_transformer/causal_forward.h"
@@ -17,14 +18,16 @@ struct StreamingNetwork {
                                const Conditioning& conditioning, const ChunkOptions& chunk)>;
 
   int64_t num_frames_per_block = 3;
+  /// Most latent frames of a clip, whatever the cache has room for; none means any number.
+  std::optional<int64_t> max_frames = std::nullopt;
   Velocity velocity;
   std::function<void()> start_clip;  ///< forgets the clip before
 };
 
 /// Streams `network`, which must outlive the result, with the weights of the moment. The cache has
-/// room for the attention's window, or without one for `max_frames` latent frames; its memory is
+/// room for the attention's window, or without one for `cache_frames` latent frames; its memory is
 /// freed with the result. Throws Error as KeyValueCache.
 StreamingNetwork make_streaming_network(WanTransformer& network, const CausalAttention& attention,
-                                        int64_t max_frames);
+                                        int64_t cache_frames);
 
 }  // namespace zoetrope
