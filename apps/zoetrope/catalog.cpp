@@ -23,6 +23,8 @@ namespace {
 
 using ModelRegistry = config::Registry<ModelBase, const ModelContext&>;
 
+constexpr const char* kGameData = "matrixgame2";
+
 /// FastVideo called Matrix-Game 2 "WanGame" before.
 std::vector<std::string> game_aliases(const std::string& path, const std::string& short_name,
                                       const std::string& former_path) {
@@ -35,17 +37,19 @@ std::vector<std::string> game_aliases(const std::string& path, const std::string
 void add_game_models(ModelRegistry& models) {
   const std::string package = "fastvideo.train.models.";
   const std::string game = package + "matrixgame2.matrixgame2.MatrixGame2Model";
-  models.add<WanGameModel, WanModelConfig>(
-      game, game_aliases(game, "wan_game", package + "wangame.wangame.WanGameModel"),
-      "Image-to-video Wan that keyboard and mouse steer (Matrix-Game 2), bidirectional.");
-  const std::string causal = package + "matrixgame2.matrixgame2_causal.MatrixGame2CausalModel";
   models
-      .add<WanGameCausalModel, WanCausalModelConfig>(
-          causal,
-          game_aliases(causal, "wan_game_causal",
-                       package + "wangame.wangame_causal.WanGameCausalModel"),
-          "Matrix-Game 2, causal, with key-value caches for streaming.")
-      .causal = true;
+      .add<WanGameModel, WanModelConfig>(
+          game, game_aliases(game, "wan_game", package + "wangame.wangame.WanGameModel"),
+          "Image-to-video Wan that keyboard and mouse steer (Matrix-Game 2), bidirectional.")
+      .data_type = kGameData;
+  const std::string causal = package + "matrixgame2.matrixgame2_causal.MatrixGame2CausalModel";
+  config::Target& causal_game = models.add<WanGameCausalModel, WanCausalModelConfig>(
+      causal,
+      game_aliases(causal, "wan_game_causal",
+                   package + "wangame.wangame_causal.WanGameCausalModel"),
+      "Matrix-Game 2, causal, with key-value caches for streaming.");
+  causal_game.causal = true;
+  causal_game.data_type = kGameData;
 }
 
 void add_models(ModelRegistry& models) {
@@ -53,9 +57,11 @@ void add_models(ModelRegistry& models) {
   models.add<WanModel, WanModelConfig>(wan, target_aliases(wan, "wan"),
                                        "Wan 2.1 text-to-video, bidirectional.");
   const std::string wan_i2v = "fastvideo.train.models.wan.wan_i2v.WanI2VModel";
-  models.add<WanI2VModel, WanModelConfig>(
-      wan_i2v, target_aliases(wan_i2v, "wan_i2v"),
-      "Wan 2.1 image-to-video, bidirectional; trains on data of the i2v schema.");
+  models
+      .add<WanI2VModel, WanModelConfig>(
+          wan_i2v, target_aliases(wan_i2v, "wan_i2v"),
+          "Wan 2.1 image-to-video, bidirectional; trains on data of the i2v schema.")
+      .data_type = "i2v";
   const std::string wan_causal = "fastvideo.train.models.wan.wan_causal.WanCausalModel";
   models
       .add<WanCausalModel, WanCausalModelConfig>(
@@ -110,7 +116,6 @@ void add_distillation(MethodRegistry& methods) {
       "streaming_long_tuning", "Self-Forcing over the windows of long rollouts.");
   streaming.default_callbacks = {kDistillationHealth};
   streaming.roles = {causal_student, teacher, {"critic"}};
-  streaming.check_clip_length = check_clip_length;
   add_method<CausalConsistencyDistillationMethod, CausalConsistencyConfig>(
       methods, "consistency_model.causal_cd.CausalConsistencyDistillationMethod", "causal_cd",
       "Consistency distillation of a causal student from clean context.")

@@ -81,10 +81,11 @@ Component TargetTable::read(const Node& node, const ReadContext& context,
            fmt::format("must be a known {}, but got '{}'{}", kind_, name, hint));
     return {};
   }
-  Component component{target, nullptr};
+  Component component{.target = target, .config = nullptr};
   if (target->schema != nullptr) {
     component.config = target->schema->make_default();
-    target->schema->read(node, component.config.get(), context, {kTargetKey});
+    component.is_complete =
+        target->schema->read(node, component.config.get(), context, {kTargetKey});
   }
   if (target->planned.empty()) return component;
   refuse(where, target_context,

@@ -11,6 +11,7 @@
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/config/network_passes.h"
+#include "zoetrope/config/run_facts.h"
 #include "zoetrope/config/schema.h"
 
 namespace zoetrope::config {
@@ -23,11 +24,10 @@ struct RoleRequirement {
   bool optional = false;
 };
 
-/// Adds an issue for everything in a component's config (of its struct type, read from `node`
-/// without faults) that does not fit clips of `num_latent_frames`, the run's
-/// training.data.num_latent_t.
-using ClipLengthCheck = std::function<void(const void* config, const Node& node,
-                                           int64_t num_latent_frames, const ReadContext& context)>;
+/// Adds an issue for everything in a method's config (of its struct type, read from `node`, with
+/// every field taken) that does not fit the rest of the run.
+using RunCheck = std::function<void(const void* config, const Node& node, const RunFacts& run,
+                                    const ReadContext& context)>;
 
 /// What a method with this config (of its struct type) does with clips of `num_latent_frames`.
 using WorkOfMethod = std::function<MethodWork(const void* config, int64_t num_latent_frames)>;
@@ -44,9 +44,10 @@ struct Target {
   std::vector<std::string> default_callbacks = {};
   /// Roles of a method, the student first.
   std::vector<RoleRequirement> roles = {};
-  bool causal = false;                     ///< a model that predicts block by block
-  ClipLengthCheck check_clip_length = {};  ///< of a method
-  WorkOfMethod work = {};                  ///< of a method
+  bool causal = false;         ///< a model that predicts block by block
+  std::string data_type = {};  ///< of the rows that a model reads whatever the config says
+  RunCheck check_run = {};     ///< of a method
+  WorkOfMethod work = {};      ///< of a method
 
   /// Such as `DMD2Method`.
   std::string class_name() const { return name.substr(name.rfind('.') + 1); }
@@ -56,6 +57,7 @@ struct Target {
 struct Component {
   const Target* target = nullptr;
   std::shared_ptr<void> config;  ///< the struct that `target->schema` describes
+  bool is_complete = false;      ///< whether every field was taken
 
   template <class Struct>
   const Struct& as() const {
@@ -99,9 +101,10 @@ class Registry : public TargetTable {
  public:
   using TargetTable::TargetTable;
 
-  /// Registers `Impl`, which must have `Impl(const Config&, Deps...)`, and its `MethodWork
-  /// work(const Config&, int64_t num_latent_frames)` if there is a static one. What is special
-  /// about its target can be added to the result.
+  /// Registers `Impl`, which must have `Impl(const Config&, Deps...)`, and where they are there its
+  /// static `MethodWork work(const Config&, int64_t num_latent_frames)` and the config's
+  /// `check_run(const Node&, const RunFacts&, const ReadContext&) const`. What is special about its
+  /// target can be added to the result.
   template <class Impl, class Config>
   Target& add(std::string name, std::vector<std::string> aliases, std::string doc) {
     Target& target = add_target(
@@ -109,6 +112,14 @@ class Registry : public TargetTable {
     if constexpr (requires(const Config& config) { Impl::work(config, int64_t{0}); }) {
       target.work = [](const void* config, int64_t num_latent_frames) {
         return Impl::work(*static_cast<const Config*>(config), num_latent_frames);
+      };
+    }
+    if constexpr (requires(const Config& config, const Node& node, const ReadContext& context) {
+                    config.check_run(node, RunFacts{}, context);
+                  }) {
+      target.check_run = [](const void* config, const Node& node, const RunFacts& run,
+                            const ReadContext& context) {
+        static_cast<const Config*>(config)->check_run(node, run, context);
       };
     }
     factories_[&target] = [](const Component& component, Deps... deps) -> std::unique_ptr<Base> {

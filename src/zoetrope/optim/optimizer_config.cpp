@@ -16,8 +16,7 @@ config::Constraint known_lr_scheduler() {
 void OptimizerConfig::describe(config::Schema<OptimizerConfig>& schema) {
   using config::at_least;
   schema.field("learning_rate", &OptimizerConfig::learning_rate,
-               "Peak learning rate of the student. Fine-tuning needs it to be greater than 0.",
-               at_least(0));
+               "Peak learning rate of the student; must be given and greater than 0.", at_least(0));
   schema.field("betas", &OptimizerConfig::betas,
                "AdamW's decay rates of the gradient's first and second moment, each in [0, 1); a "
                "list or `\"b1,b2\"`.");

@@ -8,29 +8,18 @@
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/model_path.h"
+#include "zoetrope/config/location_of.h"
 #include "zoetrope/train/stage_reference.h"
 
 namespace zoetrope {
 namespace {
 
+using config::location_of;
 using config::Node;
 
 /// Keys of components that name files; everything else is left alone.
 constexpr std::string_view kFileKeys[] = {"transformer_override_safetensor", "dataset_file"};
 constexpr std::string_view kModelKey = "init_from";
-
-/// Where the value of a dotted path was written, or the nearest section above it.
-config::Location locate(const Node& document, const std::string& path) {
-  const Node* node = &document;
-  for (size_t begin = 0; begin <= path.size() && node->is_map();) {
-    const size_t end = std::min(path.find('.', begin), path.size());
-    const Node* child = node->find(path.substr(begin, end - begin));
-    if (child == nullptr) break;
-    node = child;
-    begin = end + 1;
-  }
-  return node->location();
-}
 
 class PathCheck {
  public:
@@ -41,14 +30,14 @@ class PathCheck {
     try {
       resolve_model_path(name);
     } catch (const Error& error) {
-      issues_.add(locate(document_, path), path, error.what());
+      issues_.add(location_of(document_, path), path, error.what());
     }
   }
 
   void existing(const std::string& path, const std::string& name, const char* wanted) {
     std::error_code error;
     if (std::filesystem::exists(expand_user(name), error)) return;
-    issues_.add(locate(document_, path), path,
+    issues_.add(location_of(document_, path), path,
                 fmt::format("must be {}, but there is no '{}'", wanted, name));
   }
 

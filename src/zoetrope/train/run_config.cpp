@@ -5,6 +5,8 @@
 #include <fmt/format.h>
 
 #include "zoetrope/base/error.h"
+#include "zoetrope/config/location_of.h"
+#include "zoetrope/config/scalar.h"
 
 namespace zoetrope {
 namespace {
@@ -110,10 +112,45 @@ void check_roles(const RunConfig& run, const Node& models, Issues& issues) {
   }
 }
 
-void check_clip_length(const RunConfig& run, const Node& method, Issues& issues) {
-  if (run.method.target == nullptr || !run.method.target->check_clip_length) return;
-  run.method.target->check_clip_length(run.method.config.get(), method,
-                                       run.training.data.num_latent_t, {issues, "method"});
+config::RunFacts facts_of(const RunConfig& run) {
+  config::RunFacts facts;
+  facts.num_latent_frames = run.training.data.num_latent_t;
+  for (const auto& [role, model] : run.models) {
+    if (model.target == nullptr) continue;
+    if (role == "student") {
+      const std::string& own = model.target->data_type;
+      facts.has_latents =
+          (own.empty() ? run.training.data.preprocessed_data_type : own) != "text_only";
+    }
+    const Node written = TargetTable::write(model);
+    const Node* stated = written.find("num_frames_per_block");
+    const auto num_frames =
+        stated != nullptr ? config::parse_integer(stated->text()) : std::nullopt;
+    if (num_frames) facts.frames_per_block[role] = *num_frames;
+  }
+  return facts;
+}
+
+void check_learning_rate(const RunConfig& run, Issues& issues) {
+  const std::vector<config::RoleRequirement>& roles = run.method.target->roles;
+  const bool trains_student =
+      std::any_of(roles.begin(), roles.end(), [](const config::RoleRequirement& requirement) {
+        return requirement.role == "student" && requirement.trainable;
+      });
+  if (!trains_student || run.training.optimizer.learning_rate > 0.0) return;
+  const std::string path = "training.optimizer.learning_rate";
+  issues.add(
+      config::location_of(run.raw, path), path,
+      fmt::format("must be greater than 0 for {}, which trains the student, but is {}, which is "
+                  "also the default",
+                  run.method.target->class_name(), run.training.optimizer.learning_rate));
+}
+
+/// What the method asks of other sections, given that it and `training` have all values.
+void check_across_sections(const RunConfig& run, const Node& method, Issues& issues) {
+  check_learning_rate(run, issues);
+  if (!run.method.target->check_run) return;
+  run.method.target->check_run(run.method.config.get(), method, facts_of(run), {issues, "method"});
 }
 
 PipelineConfig read_pipeline(const Node& node, Issues& issues) {
@@ -187,14 +224,12 @@ RunConfig read_run_config(const Node& document, const TargetTables& tables, Issu
   if (!document.is_map()) return run;
   if (document.find("models") != nullptr)
     run.models = read_models(sections.models, tables.models, issues);
-  const size_t num_faults = issues.faults().size();
   if (document.find("method") != nullptr)
     run.method = tables.methods.read(sections.method, {issues, "method"});
-  if (document.find("training") != nullptr) {
-    config::schema_of<TrainingConfig>().read(sections.training, &run.training,
-                                             {issues, "training"});
-  }
-  if (issues.faults().size() == num_faults) check_clip_length(run, sections.method, issues);
+  const bool has_training = document.find("training") != nullptr &&
+                            config::schema_of<TrainingConfig>().read(
+                                sections.training, &run.training, {issues, "training"});
+  if (has_training && run.method.is_complete) check_across_sections(run, sections.method, issues);
   check_roles(run, sections.models, issues);
   run.callbacks = read_callbacks(sections.callbacks, tables.callbacks, issues);
   add_default_callbacks(run, tables.callbacks, issues);

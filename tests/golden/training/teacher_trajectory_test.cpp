@@ -82,6 +82,7 @@ TEST_P(TeacherTrajectories, MatchTheReference) {
   recipe.num_steps = any.timesteps_S.size(0);
   recipe.flow_shift =
       config.pipeline.flow_shift.value_or(pipeline_flow_shift(method->student().pipeline_folder()));
+  recipe.num_latent_frames = any.clean_TCHW.size(0);
   recipe.num_rows = num_rows;
   const TrajectoryCache cache(output / "cache", recipe);
   EXPECT_TRUE(cache.complete());

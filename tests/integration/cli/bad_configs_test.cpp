@@ -1,6 +1,7 @@
 // What the command says about bad configs: the whole message of each, and exit code 1.
 #include <filesystem>
 #include <fstream>
+#include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -12,6 +13,7 @@ namespace zoetrope {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 constexpr const char* kGood = R"(models:
@@ -65,6 +67,123 @@ TEST_F(BadConfigs, roles_that_a_method_cannot_use) {
   EXPECT_THAT(
       only_fault(write("    init_from: Org/Name", "    init_from: Org/Name\n    trainable: false")),
       HasSubstr("models.student: must have trainable: true for FineTuneMethod, but has false"));
+}
+
+// FastVideo's defaults where the file says nothing: a learning rate of 0, chunks of 3 frames.
+constexpr const char* kBadDistillation = R"(models:
+  student:
+    _target_: fastvideo.train.models.wan.WanCausalModel
+    init_from: Org/Name
+    num_frames_per_block: 1
+  teacher: {_target_: fastvideo.train.models.wan.WanModel, init_from: Org/Name, trainable: false}
+  critic: {_target_: fastvideo.train.models.wan.WanModel, init_from: Org/Name}
+method:
+  _target_: METHOD
+  rollout_mode: simulate
+  dmd_denoising_steps: [750, 500, 250]
+  fake_score_learning_rate: 1e-5
+  fake_score_betas: [0, 0.999]
+  fake_score_lr_scheduler: constant
+  min_timestep_ratio: 0.98
+  max_timestep_ratio: 0.02
+OTHERS
+training:
+  data: {data_path: absent/data, num_latent_t: 6, preprocessed_data_type: text_only}
+  loop: {max_train_steps: 3}
+  checkpoint: {output_dir: out}
+)";
+
+class BadDistillation : public BadConfigs {
+ protected:
+  /// The faults of a method of the family, in order, without the file's name.
+  std::vector<std::string> faults(const std::string& method, const std::string& others) {
+    std::string text = kBadDistillation;
+    for (const auto& [from, to] :
+         {std::pair<std::string, std::string>{"METHOD", method}, {"OTHERS\n", others}})
+      text.replace(text.find(from), from.size(), to);
+    const std::string path = write_text(text);
+    const test::CommandResult result = test::run_zoetrope({"validate", path});
+    EXPECT_EQ(result.exit_code, 1);
+    std::vector<std::string> found;
+    const std::string start = "  " + path + ":";
+    std::istringstream lines(result.output);
+    for (std::string line; std::getline(lines, line);) {
+      if (line.starts_with(start)) found.push_back(line.substr(start.size()));
+    }
+    return found;
+  }
+};
+
+TEST_F(BadDistillation, self_forcing) {
+  EXPECT_THAT(
+      faults("self_forcing", "  enable_gradient_in_rollout: false\n  start_gradient_frame: 6\n"),
+      ElementsAre(
+          HasSubstr("8: method.chunk_size: must be the student's num_frames_per_block, which is 1, "
+                    "but got 3"),
+          HasSubstr("11: method.dmd_denoising_steps: must begin with 990 or above"),
+          HasSubstr("15: method.min_timestep_ratio: must be at most max_timestep_ratio"),
+          HasSubstr("17: method.enable_gradient_in_rollout: must be true"),
+          HasSubstr("18: method.start_gradient_frame: must be at most 3"),
+          HasSubstr("19: training.optimizer.learning_rate: must be greater than 0 for "
+                    "SelfForcingMethod")));
+}
+
+TEST_F(BadDistillation, streaming_long_tuning) {
+  EXPECT_THAT(faults("streaming_long_tuning",
+                     "  chunk_size: 2\n  multi_phased_distill_schedule: '10:4,20:8'\n"
+                     "  start_gradient_frame: 3\n"),
+              ElementsAre(HasSubstr("11: method.dmd_denoising_steps"),
+                          HasSubstr("15: method.min_timestep_ratio"),
+                          HasSubstr("17: method.chunk_size: must be the student's"),
+                          HasSubstr("18: method.multi_phased_distill_schedule[1]: clips must have"),
+                          HasSubstr("19: method.start_gradient_frame: must be at most 2"),
+                          HasSubstr("training.optimizer.learning_rate")));
+}
+
+TEST_F(BadDistillation, dmd2) {
+  EXPECT_THAT(faults("dmd2", ""), ElementsAre(HasSubstr("11: method.dmd_denoising_steps"),
+                                              HasSubstr("15: method.min_timestep_ratio"),
+                                              HasSubstr("training.optimizer.learning_rate")));
+  std::string text = kBadDistillation;
+  text.replace(text.find("METHOD"), 6, "dmd2");
+  text.replace(text.find("OTHERS\n"), 7, "");
+  text.replace(text.find("simulate"), 8, "data_latent");
+  text.replace(text.find("min_timestep_ratio: 0.98"), 24, "min_timestep_ratio: 0.02");
+  text.replace(text.find("training:\n"), 10, "training:\n  optimizer: {learning_rate: 1e-5}\n");
+  EXPECT_THAT(only_fault(write_text(text)),
+              HasSubstr(":10: method.rollout_mode: must be simulate for data without latents, but "
+                        "got data_latent"));
+  text.replace(text.find("wan.WanCausalModel"), 18,
+               "matrixgame2.matrixgame2_causal.MatrixGame2CausalModel");
+  EXPECT_EQ(test::run_zoetrope({"validate", write_text(text)}).exit_code, 0)
+      << "game networks read rows with latents whatever is asked for";
+}
+
+TEST_F(BadConfigs, roles_of_consistency_distillation_with_blocks_of_other_sizes) {
+  std::string text = kGood;
+  const std::string wan = "fastvideo.train.models.wan.WanModel\n    init_from: Org/Name";
+  text.replace(text.find(wan), wan.size(),
+               "wan_causal\n    init_from: Org/Name\n    num_frames_per_block: 1\n"
+               "  teacher: {_target_: wan_causal, init_from: x, trainable: false, "
+               "num_frames_per_block: 3}\n"
+               "  ema: {_target_: wan_causal, init_from: x, trainable: false, "
+               "num_frames_per_block: 1}");
+  const std::string method = "fastvideo.train.methods.fine_tuning.finetune.FineTuneMethod";
+  text.replace(text.find(method), method.size(), "causal_cd");
+  EXPECT_THAT(only_fault(write_text(text)),
+              HasSubstr("method: models.teacher must have the num_frames_per_block of "
+                        "models.student, which is 1, but has 3"));
+}
+
+TEST_F(BadConfigs, fine_tuning_on_text_alone) {
+  for (const char* method :
+       {"fine_tuning.finetune.FineTuneMethod", "fine_tuning.dfsft.DiffusionForcingSFTMethod"}) {
+    std::string text = kGood;
+    text.replace(text.find("fine_tuning.finetune.FineTuneMethod"), 35, method);
+    text.replace(text.find("num_latent_t: 5"), 15,
+                 "num_latent_t: 5, preprocessed_data_type: text_only");
+    EXPECT_THAT(only_fault(write_text(text)), HasSubstr("method: must have data with videos"));
+  }
 }
 
 TEST_F(BadConfigs, a_good_one_passes) {

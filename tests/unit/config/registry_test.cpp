@@ -19,6 +19,9 @@ struct SquareConfig {
   static void describe(Schema<SquareConfig>& schema) {
     schema.field("side", &SquareConfig::side, "Length of a side.", greater_than(0));
   }
+  void check_run(const Node& node, const RunFacts& run, const ReadContext& context) const {
+    if (side < static_cast<double>(run.num_latent_frames)) refuse(node, context, "must be longer");
+  }
 };
 
 class Square : public Shape {
@@ -53,6 +56,21 @@ TEST_F(RegistryTest, builds_a_target_from_its_config) {
   ASSERT_THAT(issues_.faults(), IsEmpty());
   EXPECT_EQ(component.as<SquareConfig>().side, 3);
   EXPECT_EQ(shapes_.make(component, 2.0)->area(), 36);
+}
+
+TEST_F(RegistryTest, knows_the_configs_check_of_a_run) {
+  const std::string yaml = "{_target_: square, side: 3}";
+  const Component component = read(yaml);
+  EXPECT_TRUE(component.is_complete);
+  ASSERT_TRUE(component.target->check_run);
+  const auto check = [&](int64_t num_latent_frames) {
+    component.target->check_run(component.config.get(), parse_yaml(yaml, "f"),
+                                {.num_latent_frames = num_latent_frames}, {issues_, "x"});
+    return issues_.faults();
+  };
+  EXPECT_THAT(check(3), IsEmpty());
+  EXPECT_THAT(check(4), ElementsAre("f:1: x: must be longer"));
+  EXPECT_FALSE(read("{_target_: square, side: 0}").is_complete);
 }
 
 TEST_F(RegistryTest, writes_the_full_name_and_every_field) {

@@ -11,6 +11,7 @@ namespace zoetrope::config {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
 struct Inner {
@@ -157,6 +158,30 @@ TEST(Schema, accepts_aliases_once) {
 TEST(Schema, checks_across_fields) {
   EXPECT_THAT(faults("{name: x, mode: fast, rate: 0}"),
               ElementsAre("f:1: top: must not be fast at rate 0"));
+}
+
+struct Whole {
+  Outer part;
+  static void describe(Schema<Whole>& schema) {
+    schema.field("part", &Whole::part, "A part.");
+    schema.check([](const Whole& whole, const Node& node, const ReadContext& context) {
+      if (whole.part.rate == 0) refuse(node, context, "must not stand still");
+    });
+  }
+};
+
+TEST(Schema, checks_of_a_struct_and_of_its_parts_are_listed_together) {
+  const auto all = [](const std::string& yaml) {
+    Issues issues;
+    Whole whole;
+    schema_of<Whole>().read(parse_yaml(yaml, "f"), &whole, {issues, "top"});
+    return issues.faults();
+  };
+  EXPECT_THAT(
+      all("part: {name: x, mode: fast, rate: 0}"),
+      ElementsAre("f:1: top.part: must not be fast at rate 0", "f:1: top: must not stand still"));
+  EXPECT_THAT(all("part: {name: x, mode: fats, rate: 0}"), ElementsAre(HasSubstr("top.part.mode")))
+      << "a value that was not taken";
 }
 
 TEST(Schema, notes_keys_without_effect) {

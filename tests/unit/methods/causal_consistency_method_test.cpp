@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/config_faults.h"
 #include "support/error_text.h"
 #include "support/fake_causal_model.h"
 #include "support/method_inputs.h"
@@ -12,7 +13,9 @@ namespace {
 
 using test::FakeCausalModel;
 using test::FakeModel;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 constexpr int64_t kNumFrames = 4;
 
@@ -57,6 +60,28 @@ TEST_F(CausalConsistency, CallsEachNetworkOnceAndBuildsOneGraph) {
   }
 }
 
+// Without text the unconditional velocity is the conditional one, as of game networks.
+TEST_F(CausalConsistency, DoesNotComputeTheUnconditionalVelocityWhereItIsTheConditionalOne) {
+  class WithoutText : public FakeCausalModel {
+   public:
+    using FakeCausalModel::FakeCausalModel;
+    TrainingBatch prepare_batch(const Batch& raw, LatentsSource source) override {
+      TrainingBatch batch = FakeCausalModel::prepare_batch(raw, source);
+      batch.conditional = batch.unconditional = Conditioning();
+      batch.conditional.keyboard_BFK = at::ones({raw.batch_size(), 1, 1});
+      return batch;
+    }
+  };
+  MethodContext context = make_context(random_);
+  context.roles.remove("student");
+  context.roles.add("student", std::make_unique<WithoutText>(random_, 2));
+  CausalConsistencyDistillationMethod method({}, std::move(context));
+  method.on_train_start();
+  method.single_train_step(test::make_latent_batch(2, kNumFrames), {1});
+  ASSERT_EQ(role(method, "teacher").forwards.size(), 1U);
+  EXPECT_EQ(role(method, "teacher").forwards[0].num_rows, 2);
+}
+
 // The fake's velocity is noisy / 2 + 1/4 + clean / 8, whatever the text, so that guidance changes
 // nothing.
 TEST_F(CausalConsistency, LossIsThatOfNeighbouringNoiseLevels) {
@@ -96,6 +121,38 @@ TEST_F(CausalConsistency, AveragesFromItsStartStepOn) {
   EXPECT_EQ(scale(), 0.5);
   method.on_optimizer_step_end(2);
   EXPECT_NEAR(scale(), 0.75 * 0.5 + 0.25 * 1.5, 1e-6);
+}
+
+// Masks of other blocks show other frames.
+TEST_F(CausalConsistency, RefusesRolesWithBlocksOfOtherSizes) {
+  for (const char* odd : {"teacher", "ema"}) {
+    MethodContext context = make_context(random_);
+    context.roles.remove(odd);
+    context.roles.add(odd, std::make_unique<FakeCausalModel>(random_, 3, false));
+    EXPECT_THAT(
+        test::error_of([&] { CausalConsistencyDistillationMethod({}, std::move(context)); }),
+        HasSubstr(fmt::format("method: models.{} must have the num_frames_per_block of "
+                              "models.student, which is 2, but has 3",
+                              odd)));
+  }
+  const auto faults = [](const std::map<std::string, int64_t>& frames_per_block) {
+    return test::config_faults<CausalConsistencyConfig>(
+        "{guidance_scale: 3}", {.num_latent_frames = 12, .frames_per_block = frames_per_block});
+  };
+  EXPECT_THAT(faults({{"student", 1}, {"teacher", 1}, {"ema", 1}}), IsEmpty());
+  EXPECT_THAT(faults({{"teacher", 3}, {"ema", 1}}), IsEmpty()) << "the checkpoint may say the same";
+  EXPECT_THAT(faults({{"student", 1}, {"teacher", 3}, {"ema", 2}}),
+              ElementsAre("f:1: method: models.teacher must have the num_frames_per_block of "
+                          "models.student, which is 1, but has 3",
+                          HasSubstr("models.ema must have the num_frames_per_block of "
+                                    "models.student, which is 1, but has 2")));
+}
+
+TEST_F(CausalConsistency, RefusesDataWithoutLatents) {
+  EXPECT_THAT(test::config_faults<CausalConsistencyConfig>("{}", {.has_latents = false}),
+              ElementsAre(HasSubstr("method: must have data with videos, since it trains on their "
+                                    "latents, but training.data.preprocessed_data_type is "
+                                    "text_only")));
 }
 
 TEST_F(CausalConsistency, NamesMissingWronglyTrainableAndBidirectionalRoles) {

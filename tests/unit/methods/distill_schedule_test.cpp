@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/config_faults.h"
 #include "zoetrope/methods/distribution_matching/streaming_long_tuning_config.h"
 
 namespace zoetrope {
@@ -27,7 +28,7 @@ struct Read {
     config::Issues issues;
     const bool ok =
         config::schema_of<StreamingLongTuningConfig>().read(node, &config, {issues, "method"});
-    if (ok) check_clip_length(&config, node, num_latent_frames, {issues, "method"});
+    if (ok) config.check_run(node, {.num_latent_frames = num_latent_frames}, {issues, "method"});
     faults = issues.faults();
     stages = config.stages(num_latent_frames);
   }
@@ -213,6 +214,30 @@ TEST(DistillSchedule, IsWrittenAsItIsRead) {
     EXPECT_EQ(write_yaml(config::schema_of<StreamingLongTuningConfig>().write(&again)),
               write_yaml(written));
   }
+}
+
+TEST(DistillSchedule, WholeClipsNeedAGradientAndWindowsHaveOne) {
+  // Blocks of 3: the last ones of clips of 6 and 9 frames begin with frames 3 and 6.
+  const std::string schedule = "multi_phased_distill_schedule: '10:9, 20:12'\n";
+  EXPECT_THAT(Read(schedule + "start_gradient_frame: 6\n").faults, IsEmpty());
+  EXPECT_THAT(Read(schedule + "start_gradient_frame: 7\n").faults,
+              ElementsAre(AllOf(HasSubstr("f:7: method.start_gradient_frame: must be at most 6"),
+                                HasSubstr("clips of 9 latent frames"))));
+  EXPECT_THAT(Read("start_gradient_frame: 11\n").faults, IsEmpty()) << "streaming all the time";
+  EXPECT_THAT(Read("multi_phased_distill_schedule:\n- {end_step: 5, num_latent_t: 9}\n"
+                   "- {num_latent_t: 6}\nstart_gradient_frame: 6\n")
+                  .faults,
+              ElementsAre(HasSubstr("clips of 6 latent frames")));
+}
+
+TEST(DistillSchedule, MethodsFaultsAreListedWithThoseOfStages) {
+  const config::RunFacts run{
+      .num_latent_frames = 6, .has_latents = false, .frames_per_block = {{"student", 2}}};
+  EXPECT_THAT(
+      test::config_faults<StreamingLongTuningConfig>(
+          std::string(kOtherKeys) + "multi_phased_distill_schedule: '10:9'\nchunk_size: 3\n", run),
+      ElementsAre(HasSubstr("clips must have at least 1 and at most"),
+                  HasSubstr("f:7: method.chunk_size: must be the student's")));
 }
 
 }  // namespace

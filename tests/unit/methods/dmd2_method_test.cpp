@@ -44,11 +44,15 @@ MethodContext make_context(RandomSource& random, Roles roles) {
   return context;
 }
 
-int64_t forwards_of(const TrainingMethod& method, const std::string& role) {
+FakeModel& model_of(const TrainingMethod& method, const std::string& role) {
   for (const auto& [name, model] : method.roles().all()) {
-    if (name == role) return dynamic_cast<FakeModel&>(*model).num_forwards;
+    if (name == role) return dynamic_cast<FakeModel&>(*model);
   }
-  return -1;
+  throw Error("no role " + role);
+}
+
+int64_t forwards_of(const TrainingMethod& method, const std::string& role) {
+  return model_of(method, role).num_forwards;
 }
 
 TEST(Dmd2Method, CallsEachNetworkAsOftenAsTheAlgorithmNeeds) {
@@ -82,6 +86,39 @@ TEST(Dmd2Method, RolloutsFromDataNeedOneForwardEach) {
   EXPECT_EQ(forwards_of(method, "student"), 2);
   EXPECT_EQ(forwards_of(method, "teacher"), 1) << "both conditionings in one";
   EXPECT_EQ(forwards_of(method, "critic"), 2);
+}
+
+// The student's own rollout has a graph in its last forward alone, and the critic in its loss.
+TEST(Dmd2Method, BuildsGraphsOnlyWhereGradientFlows) {
+  KeyedRandomSource random(5);
+  for (const char* mode : {"simulate", "data_latent"}) {
+    Dmd2Config config = make_config();
+    config.rollout_mode = mode;
+    config.generator_update_interval = 2;
+    Dmd2Method method(config, make_context(random, Roles(random)));
+    for (const int64_t step : {1, 2}) {
+      for (const char* role : {"student", "teacher", "critic"})
+        model_of(method, role).forwards.clear();
+      method.single_train_step(test::make_latent_batch(2), {step});
+      const bool updates = step == 2;
+      const int64_t last_of_student =
+          std::string(mode) == "data_latent"
+              ? 0
+              : random.integers({"dmd.student.target_step", {}, step - 1}, 0, 3, {1})
+                    .item<int64_t>();
+      const std::vector<FakeModel::Forward>& student = model_of(method, "student").forwards;
+      for (size_t i = 0; i < student.size(); ++i) {
+        EXPECT_EQ(student[i].with_grad, updates && static_cast<int64_t>(i) == last_of_student)
+            << mode << " step " << step << " forward " << i;
+      }
+      for (const FakeModel::Forward& forward : model_of(method, "teacher").forwards)
+        EXPECT_FALSE(forward.with_grad) << mode;
+      const std::vector<FakeModel::Forward>& critic = model_of(method, "critic").forwards;
+      ASSERT_EQ(critic.size(), updates ? 2U : 1U);
+      EXPECT_EQ(critic.front().with_grad, !updates) << "its score comes first";
+      EXPECT_TRUE(critic.back().with_grad) << "its loss";
+    }
+  }
 }
 
 TEST(Dmd2Method, UpdatesTheStudentAtItsInterval) {
@@ -140,16 +177,13 @@ TEST(Dmd2Method, NamesMissingAndWronglyTrainableRoles) {
               HasSubstr("models.teacher: distribution matching needs it frozen"));
 }
 
-TEST(Dmd2Method, RefusesDataLatentWithoutLatents) {
+TEST(Dmd2Method, RefusesAStudentThatWouldNotBeTrained) {
   KeyedRandomSource random(5);
-  Dmd2Config config = make_config();
-  config.rollout_mode = "data_latent";
-  Roles text_only(random);
-  text_only.student->data = "text_only";
-  EXPECT_THAT(
-      test::error_of([&] { Dmd2Method(config, make_context(random, std::move(text_only))); }),
-      HasSubstr("method.rollout_mode: must be simulate for data without latents, but got "
-                "data_latent"));
+  MethodContext context = make_context(random, Roles(random));
+  context.optimizer.learning_rate = OptimizerConfig().learning_rate;
+  EXPECT_THAT(test::error_of([&] { Dmd2Method(make_config(), std::move(context)); }),
+              HasSubstr("training.optimizer.learning_rate: distribution matching needs a value "
+                        "above 0, but got 0"));
 }
 
 NamedTensors tensors_of(const Dmd2Config& config, const std::string& data) {

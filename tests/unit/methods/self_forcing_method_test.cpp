@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/config_faults.h"
 #include "support/error_text.h"
 #include "support/fake_causal_model.h"
 #include "support/method_inputs.h"
@@ -14,7 +15,9 @@ namespace {
 
 using test::FakeCausalModel;
 using test::FakeModel;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 constexpr int64_t kFramesPerBlock = 2;
 constexpr int64_t kNumFrames = 6;
@@ -228,20 +231,6 @@ TEST_F(SelfForcing, LaterBlocksSeeEarlierOnesAndCachesAreEmptyAfterwards) {
   }
 }
 
-TEST_F(SelfForcing, RefusesRolloutsWithoutGradient) {
-  SelfForcingConfig late = make_config();
-  late.start_gradient_frame = kNumFrames;
-  const auto method = make(late);
-  EXPECT_THAT(test::error_of([&] { step(*method, 1); }),
-              HasSubstr("a block of the rollout must have a gradient, but start_gradient_frame is "
-                        "6 of 6 frames and enable_gradient_in_rollout is true"));
-  SelfForcingConfig off = make_config();
-  off.enable_gradient_in_rollout = false;
-  const auto without = make(off);
-  EXPECT_THAT(test::error_of([&] { step(*without, 1); }),
-              HasSubstr("enable_gradient_in_rollout is false"));
-}
-
 TEST_F(SelfForcing, RefusesABidirectionalStudent) {
   EXPECT_THAT(test::error_of([&] {
                 SelfForcingMethod(make_config(),
@@ -259,28 +248,63 @@ TEST_F(SelfForcing, RefusesAChunkThatIsNotABlock) {
                         "2, but got 3"));
 }
 
-TEST_F(SelfForcing, RefusesOtherRolloutModesAndSteps) {
-  const auto faults_of = [](const std::string& yaml) {
-    config::Issues issues;
-    SelfForcingConfig config;
-    config::schema_of<SelfForcingConfig>().read(config::parse_yaml(yaml, "run"), &config,
-                                                {issues, "method"});
-    return issues.faults();
+std::vector<std::string> faults(const std::string& keys,
+                                const config::RunFacts& run = {.num_latent_frames = 12}) {
+  return test::config_faults<SelfForcingConfig>(
+      "dmd_denoising_steps: [1000]\nfake_score_learning_rate: 1\nfake_score_betas: [0, "
+      "0.9]\nfake_score_lr_scheduler: constant\n" +
+          keys,
+      run);
+}
+
+TEST(SelfForcingConfig, RefusesOtherRolloutModes) {
+  EXPECT_THAT(faults("rollout_mode: simulate"), IsEmpty());
+  EXPECT_THAT(faults("rollout_mode: data_latent"),
+              ElementsAre(HasSubstr("rollout_mode must be simulate for self-forcing, but got "
+                                    "data_latent")));
+}
+
+TEST(SelfForcingConfig, RefusesRolloutsWithoutGradient) {
+  const std::string mode = "rollout_mode: simulate\n";
+  EXPECT_THAT(faults(mode + "enable_gradient_in_rollout: false"),
+              ElementsAre("f:6: method.enable_gradient_in_rollout: must be true, since without it "
+                          "the student has nothing to learn from, but got false"));
+  // Blocks of 4, 3, 3 and 3 frames: the last one begins with frame 10.
+  const config::RunFacts clips{.num_latent_frames = 13};
+  EXPECT_THAT(faults(mode + "start_gradient_frame: 10", clips), IsEmpty());
+  EXPECT_THAT(faults(mode + "start_gradient_frame: 11", clips),
+              ElementsAre("f:6: method.start_gradient_frame: must be at most 10, with which the "
+                          "last block of clips of 13 latent frames begins, since no other has a "
+                          "gradient, but got 11"));
+  // One block of five.
+  EXPECT_THAT(faults(mode + "start_gradient_frame: 1", {.num_latent_frames = 5}),
+              ElementsAre(HasSubstr("must be at most 0, ")));
+}
+
+TEST(SelfForcingConfig, RefusesAChunkThatIsNotAStatedBlock) {
+  const std::string mode = "rollout_mode: simulate\n";
+  const auto blocks_of = [](int64_t num_frames) {
+    return config::RunFacts{.num_latent_frames = 12,
+                            .frames_per_block = {{"critic", 7}, {"student", num_frames}}};
   };
-  const std::string rest =
-      ", dmd_denoising_steps: [1000], fake_score_learning_rate: 1, fake_score_betas: [0, 0.9], "
-      "fake_score_lr_scheduler: constant}";
-  EXPECT_THAT(faults_of("{rollout_mode: simulate" + rest), testing::IsEmpty());
-  EXPECT_THAT(faults_of("{rollout_mode: data_latent" + rest),
-              testing::ElementsAre(HasSubstr(
-                  "rollout_mode must be simulate for self-forcing, but got data_latent")));
-  for (const std::vector<int64_t>& steps :
-       {std::vector<int64_t>{}, std::vector<int64_t>{500, 750}, std::vector<int64_t>{1200, 500}}) {
-    SelfForcingConfig config = make_config();
-    config.dmd_denoising_steps = steps;
-    EXPECT_THAT(test::error_of([&] { make(config); }),
-                HasSubstr("method.dmd_denoising_steps: must be a list of descending timesteps"));
-  }
+  EXPECT_THAT(faults(mode, blocks_of(3)), IsEmpty());
+  EXPECT_THAT(faults(mode + "chunk_size: 1", blocks_of(1)), IsEmpty());
+  EXPECT_THAT(faults(mode + "chunk_size: 2", blocks_of(1)),
+              ElementsAre("f:6: method.chunk_size: must be the student's num_frames_per_block, "
+                          "which is 1, but got 2"));
+  EXPECT_THAT(faults(mode, blocks_of(1)), ElementsAre(HasSubstr("which is 1, but got 3")))
+      << "the default";
+}
+
+TEST(SelfForcingConfig, ListsAllFaultsAtOnce) {
+  EXPECT_THAT(
+      faults("rollout_mode: simulate\nchunk_size: 2\nstart_gradient_frame: 12\n"
+             "enable_gradient_in_rollout: false\nmin_timestep_ratio: 0.9\nmax_timestep_ratio: 0.1",
+             {.num_latent_frames = 12, .frames_per_block = {{"student", 3}}}),
+      ElementsAre(HasSubstr("f:6: method.chunk_size"),
+                  HasSubstr("f:7: method.start_gradient_frame"),
+                  HasSubstr("f:8: method.enable_gradient_in_rollout"),
+                  HasSubstr("f:9: method.min_timestep_ratio")));
 }
 
 }  // namespace

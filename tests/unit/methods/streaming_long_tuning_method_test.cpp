@@ -401,11 +401,6 @@ TEST_F(StreamingLongTuning, RefusesStagesThatDoNotFit) {
   config.streaming_max_length = kNumFrames + 1;
   EXPECT_THAT(test::error_of([&] { make(config); }),
               HasSubstr("at most training.data.num_latent_t = 6 latent frames"));
-  StreamingLongTuningConfig off = streaming_config();
-  off.enable_gradient_in_rollout = false;
-  const auto method = make(off);
-  EXPECT_THAT(test::error_of([&] { step(*method, 1); }),
-              HasSubstr("enable_gradient_in_rollout is false"));
 }
 
 }  // namespace

@@ -18,6 +18,8 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Pair;
+using ::testing::UnorderedElementsAre;
 
 struct PlainModelConfig {
   std::string init_from;
@@ -32,6 +34,14 @@ struct PlainMethodConfig {
   int64_t interval = 1;
   static void describe(config::Schema<PlainMethodConfig>& schema) {
     schema.field("interval", &PlainMethodConfig::interval, "Steps.", config::at_least(1));
+  }
+};
+
+struct CausalModelConfig : PlainModelConfig {
+  std::optional<int64_t> num_frames_per_block;
+  static void describe(config::Schema<CausalModelConfig>& schema) {
+    schema.inherit<PlainModelConfig>();
+    schema.field("num_frames_per_block", &CausalModelConfig::num_frames_per_block, "Frames.");
   }
 };
 
@@ -58,7 +68,14 @@ class RunConfigTest : public ::testing::Test {
     methods_.add<PlainMethodConfig>("package.methods.PlainMethod", "plain");
     methods_.add<PlainMethodConfig>("package.methods.ClippedMethod", "clipped")
         .default_callbacks = {"grad_clip"};
-    models_.add<PlainModelConfig>("package.models.CausalModel", "causal").causal = true;
+    models_.add<CausalModelConfig>("package.models.CausalModel", "causal").causal = true;
+    models_.add<PlainModelConfig>("package.models.GameModel", "game").data_type = "matrixgame2";
+    methods_.add<PlainMethodConfig>("package.methods.CheckedMethod", "checked").check_run =
+        [this](const void*, const config::Node& node, const config::RunFacts& run,
+               const config::ReadContext& context) {
+          facts_ = run;
+          refuse(node, context, "must be checked");
+        };
     methods_.add<PlainMethodConfig>("package.methods.DistillMethod", "distill").roles = {
         {.role = "student", .causal = true},
         {.role = "teacher", .trainable = false},
@@ -82,6 +99,7 @@ class RunConfigTest : public ::testing::Test {
   PlainTable methods_{"method"};
   PlainTable callbacks_{"callback"};
   config::Issues issues_;
+  std::optional<config::RunFacts> facts_;  ///< what the checked method was told last
 };
 
 constexpr const char* kSmallest = R"(models:
@@ -123,7 +141,8 @@ TEST_F(RunConfigTest, fills_defaults_of_the_reference) {
 }
 
 TEST_F(RunConfigTest, checks_the_methods_roles_before_anything_is_loaded) {
-  const std::vector<std::string> distill = {"--method._target_=distill"};
+  const std::vector<std::string> distill = {"--method._target_=distill",
+                                            "--training.optimizer.learning_rate=1e-5"};
   EXPECT_THAT(
       faults(kSmallest, distill),
       ElementsAre(HasSubstr("models: must have the role 'teacher', which DistillMethod needs"),
@@ -141,6 +160,56 @@ TEST_F(RunConfigTest, checks_the_methods_roles_before_anything_is_loaded) {
                   "has true"));
   roles.emplace_back("--models.teacher.trainable=false");
   EXPECT_THAT(faults(kSmallest, roles), IsEmpty());
+}
+
+TEST_F(RunConfigTest, asks_for_a_learning_rate_where_the_student_is_trained) {
+  const std::vector<std::string> distill = {
+      "--method._target_=distill", "--models.student._target_=causal",
+      "--models.teacher._target_=plain", "--models.teacher.init_from=Org/Teacher",
+      "--models.teacher.trainable=false"};
+  EXPECT_THAT(
+      faults(kSmallest, distill),
+      ElementsAre(AllOf(HasSubstr("f:7: "),
+                        HasSubstr("training.optimizer.learning_rate: must be greater than 0 for "
+                                  "DistillMethod, which trains the student, but is 0"))));
+  std::vector<std::string> zero = distill;
+  zero.emplace_back("--training.optimizer.learning_rate=0");
+  EXPECT_THAT(faults(kSmallest, zero),
+              ElementsAre(HasSubstr("--training.optimizer.learning_rate: must be greater than 0")));
+  EXPECT_THAT(faults(kSmallest), IsEmpty()) << "a method that trains nothing";
+}
+
+TEST_F(RunConfigTest, tells_the_method_of_the_rest_of_the_run) {
+  std::vector<std::string> checked = {"--method._target_=checked",
+                                      "--models.student._target_=causal"};
+  EXPECT_THAT(faults(kSmallest, checked), ElementsAre(HasSubstr("method: must be checked")));
+  ASSERT_TRUE(facts_.has_value());
+  EXPECT_EQ(facts_->num_latent_frames, 5);
+  EXPECT_TRUE(facts_->has_latents);
+  EXPECT_THAT(facts_->frames_per_block, IsEmpty()) << "the checkpoint says";
+  for (const char* more :
+       {"models.student.num_frames_per_block=2", "models.teacher._target_=plain",
+        "models.teacher.init_from=x", "training.data.preprocessed_data_type=text_only"})
+    checked.push_back(std::string("--") + more);
+  read(kSmallest, checked);
+  EXPECT_FALSE(facts_->has_latents);
+  EXPECT_THAT(facts_->frames_per_block, ElementsAre(Pair("student", 2)));
+  read(kSmallest, {"--method._target_=checked", "--models.student._target_=game",
+                   "--training.data.preprocessed_data_type=text_only"});
+  EXPECT_TRUE(facts_->has_latents) << "a game network reads rows of games";
+}
+
+TEST_F(RunConfigTest, lists_what_does_not_fit_together_with_other_faults) {
+  const std::vector<std::string> given = {
+      "--method._target_=checked", "--training.distributed.num_gpus=8",
+      "--training.distributed.hsdp_shard_dim=3", "--models.student._target_=plian"};
+  EXPECT_THAT(faults(kSmallest, given),
+              UnorderedElementsAre(HasSubstr("must be a known model"),
+                                   HasSubstr("must be num_gpus"),
+                                   HasSubstr("method: must be checked")));
+  facts_.reset();
+  faults(kSmallest, {"--method._target_=checked", "--training.data.num_latent_t=0"});
+  EXPECT_FALSE(facts_.has_value()) << "clips of unknown length";
 }
 
 TEST_F(RunConfigTest, adds_the_methods_default_callbacks_unless_they_are_given) {

@@ -4,11 +4,13 @@
 #include <ATen/core/grad_mode.h>
 
 #include "zoetrope/base/error.h"
+#include "zoetrope/methods/distribution_matching/unconditional_policy.h"
 #include "zoetrope/methods/requirements.h"
 
 namespace zoetrope {
 namespace {
 
+constexpr const char* kTeacher = "teacher";
 constexpr const char* kAveragedRole = "ema";
 constexpr const char* kMethod = "consistency distillation";
 
@@ -26,12 +28,19 @@ void CausalConsistencyConfig::describe(config::Schema<CausalConsistencyConfig>& 
                "First step after which the average follows the student.", config::at_least(0));
 }
 
+void CausalConsistencyConfig::check_run(const config::Node& node, const config::RunFacts& run,
+                                        const config::ReadContext& context) const {
+  check_has_latents(run, node, context);
+  for (const char* role : {kTeacher, kAveragedRole})
+    check_blocks_of_student(role, run, node, context);
+}
+
 CausalConsistencyDistillationMethod::CausalConsistencyDistillationMethod(
     const CausalConsistencyConfig& config, MethodContext method_context)
     : TrainingMethod(std::move(method_context)),
       config_(config),
       causal_student_(require_causal(student(), "student", kMethod)),
-      teacher_(require_causal(roles().require("teacher", false, kMethod), "teacher", kMethod)),
+      teacher_(require_causal(roles().require(kTeacher, false, kMethod), kTeacher, kMethod)),
       averaged_(
           require_causal(roles().require(kAveragedRole, false, kMethod), kAveragedRole, kMethod)),
       optimizer_("student", student(), context().optimizer, context().max_train_steps),
@@ -39,6 +48,8 @@ CausalConsistencyDistillationMethod::CausalConsistencyDistillationMethod(
       schedule_(make_self_forcing_schedule(
           context().flow_shift, student().noise_schedule().device(), config.discrete_cd_N)) {
   require_positive_learning_rate(context().optimizer, kMethod);
+  require_blocks_of_student(causal_student_, teacher_, kTeacher);
+  require_blocks_of_student(causal_student_, averaged_, kAveragedRole);
   if (student().exports_adapters()) {
     fail<ConfigError>(
         "models.student.lora: must be off for {}, which averages the whole network, but the "
@@ -55,7 +66,7 @@ config::MethodWork CausalConsistencyDistillationMethod::work(const CausalConsist
                       .purpose = "loss",
                       .kind = Kind::kTeacherForced,
                       .differentiable = true},
-                     {.role = "teacher",
+                     {.role = kTeacher,
                       .purpose = "flow",
                       .kind = Kind::kTeacherForced,
                       .rows = config.guidance_scale == 1.0 ? 1 : 2},
@@ -71,12 +82,14 @@ at::Tensor CausalConsistencyDistillationMethod::guided_velocity(const TrainingBa
                                                                 const at::Tensor& noisy_BTCHW,
                                                                 const at::Tensor& timestep_BT) {
   const at::Tensor& clean = batch.latents_BTCHW;
-  if (config_.guidance_scale == 1.0) {
+  const UnconditionalPolicyConfig policy;
+  if (config_.guidance_scale == 1.0 || !has_unconditional(policy, batch.conditional)) {
     return teacher_.predict_noise_teacher_forced(noisy_BTCHW, timestep_BT, batch.conditional, clean)
         .to(at::kFloat);
   }
   const auto twice = [](const at::Tensor& rows) { return at::cat({rows, rows}); };
-  const Conditioning both = concatenate_rows(batch.conditional, batch.unconditional);
+  const Conditioning both =
+      concatenate_rows(batch.conditional, unconditional_conditioning(policy, batch));
   const std::vector<at::Tensor> velocities =
       teacher_
           .predict_noise_teacher_forced(twice(noisy_BTCHW), twice(timestep_BT), both, twice(clean))

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "zoetrope/config/network_passes.h"
+#include "zoetrope/config/run_facts.h"
 #include "zoetrope/config/schema.h"
 #include "zoetrope/methods/method.h"
 #include "zoetrope/models/causal_model.h"
@@ -18,12 +19,15 @@ struct CausalConsistencyConfig {
   double ema_decay = 0.99;
   int64_t ema_start_step = 200;
   static void describe(config::Schema<CausalConsistencyConfig>& schema);
+
+  void check_run(const config::Node& node, const config::RunFacts& run,
+                 const config::ReadContext& context) const;
 };
 
 class CausalConsistencyDistillationMethod : public TrainingMethod {
  public:
-  /// Needs the causal roles student (trained), teacher and ema (frozen). Throws ConfigError
-  /// otherwise.
+  /// Needs the causal roles student (trained), teacher and ema (frozen), with blocks of one size.
+  /// Throws ConfigError otherwise.
   CausalConsistencyDistillationMethod(const CausalConsistencyConfig& config, MethodContext context);
 
   static config::MethodWork work(const CausalConsistencyConfig& config, int64_t num_latent_frames);

@@ -8,6 +8,7 @@
 #include "zoetrope/base/error.h"
 #include "zoetrope/diffusion/prediction_conversion.h"
 #include "zoetrope/diffusion/timestep_sampling.h"
+#include "zoetrope/methods/requirements.h"
 
 namespace zoetrope {
 namespace {
@@ -17,15 +18,6 @@ OptimizerConfig critic_optimizer(const Dmd2Config& config, OptimizerConfig share
   shared.betas = config.fake_score_betas;
   shared.lr_scheduler = config.fake_score_lr_scheduler;
   return shared;
-}
-
-void check_timestep_range(const Dmd2Config& config, const config::Node& node,
-                          const config::ReadContext& context) {
-  if (config.min_timestep_ratio > config.max_timestep_ratio) {
-    refuse(node, context,
-           fmt::format("min_timestep_ratio must be at most max_timestep_ratio, but got {} and {}",
-                       config.min_timestep_ratio, config.max_timestep_ratio));
-  }
 }
 
 at::Tensor masked_mean(const at::Tensor& values_BTCHW, const at::Tensor& mask_BT111) {
@@ -40,38 +32,6 @@ at::Tensor squared_error(const at::Tensor& a, const at::Tensor& b) {
 
 }  // namespace
 
-void Dmd2Config::describe(config::Schema<Dmd2Config>& schema) {
-  using config::between;
-  schema.required("rollout_mode", &Dmd2Config::rollout_mode,
-                  "`simulate`: the student denoises from noise along its own steps; `data_latent`: "
-                  "it denoises noised data in one step.",
-                  config::one_of({"simulate", "data_latent"}, {"sim", "data", "vae_latent"}));
-  schema.required("dmd_denoising_steps", &Dmd2Config::dmd_denoising_steps,
-                  "Timesteps at which the student denoises, descending from 1000.");
-  schema.field("warp_denoising_step", &Dmd2Config::warp_denoising_step,
-               "Take the steps on the unshifted scale and move them onto the schedule.");
-  schema.field("generator_update_interval", &Dmd2Config::generator_update_interval,
-               "The student is updated at every this many steps, the critic at each; 0 or less: "
-               "both at each. A learning-rate schedule advances only at its role's updates.");
-  schema.field("real_score_guidance_scale", &Dmd2Config::real_score_guidance_scale,
-               "Guidance of the teacher: unconditional + scale (conditional - unconditional).");
-  schema.field("min_timestep_ratio", &Dmd2Config::min_timestep_ratio,
-               "Least timestep at which scores are compared, as a share of 1000.", between(0, 1));
-  schema.field("max_timestep_ratio", &Dmd2Config::max_timestep_ratio,
-               "Greatest timestep at which scores are compared, as a share of 1000.",
-               between(0, 1));
-  schema.required("fake_score_learning_rate", &Dmd2Config::fake_score_learning_rate,
-                  "Learning rate of the critic.", config::greater_than(0));
-  schema.required("fake_score_betas", &Dmd2Config::fake_score_betas,
-                  "AdamW's betas of the critic.");
-  schema.required("fake_score_lr_scheduler", &Dmd2Config::fake_score_lr_scheduler,
-                  "Learning-rate schedule of the critic.", known_lr_scheduler());
-  schema.field("cfg_uncond", &Dmd2Config::cfg_uncond,
-               "What the teacher's unconditional score is conditioned on.");
-  schema.without_effect("attn_kind", "attention is dense");
-  schema.check(check_timestep_range);
-}
-
 Dmd2Method::Dmd2Method(const Dmd2Config& config, MethodContext method_context)
     : TrainingMethod(std::move(method_context)),
       config_(config),
@@ -82,21 +42,13 @@ Dmd2Method::Dmd2Method(const Dmd2Config& config, MethodContext method_context)
       denoising_timesteps_(
           zoetrope::denoising_timesteps(config.dmd_denoising_steps, config.warp_denoising_step,
                                         student().noise_schedule(), "method.dmd_denoising_steps")) {
-  if (!simulates() && student().data_type() == "text_only") {
-    fail<ConfigError>("method.rollout_mode: must be simulate for data without latents, but got {}",
-                      config.rollout_mode);
-  }
-}
-
-bool Dmd2Method::simulates() const {
-  return config_.rollout_mode.starts_with("sim");
+  require_positive_learning_rate(context().optimizer, "distribution matching");
 }
 
 config::MethodWork Dmd2Method::work(const Dmd2Config& config, int64_t /*num_latent_frames*/) {
-  const bool simulates = config.rollout_mode.starts_with("sim");
   // The step at which a rollout ends is uniform in [0, S).
   const double mean_exit_step =
-      simulates ? (static_cast<double>(config.dmd_denoising_steps.size()) - 1) / 2 : 0.0;
+      config.simulates() ? (static_cast<double>(config.dmd_denoising_steps.size()) - 1) / 2 : 0.0;
   const config::NetworkPasses undirected{
       .role = "student", .purpose = "rollout", .num_passes = mean_exit_step};
   const config::NetworkPasses last{
@@ -168,8 +120,8 @@ at::Tensor Dmd2Method::rollout(const TrainingBatch& batch, const StepIndex& inde
           .random->integers({purpose + ".target_step", {}, index.decision()}, 0, num_steps, {1})
           .item<int64_t>();
   const at::AutoGradMode grad_mode(with_grad);
-  return simulates() ? rollout_from_noise(batch, purpose, target, with_grad)
-                     : rollout_from_data(batch, purpose, target);
+  return config_.simulates() ? rollout_from_noise(batch, purpose, target, with_grad)
+                             : rollout_from_data(batch, purpose, target);
 }
 
 at::Tensor Dmd2Method::rollout_from_data(const TrainingBatch& batch, const std::string& purpose,
@@ -293,15 +245,15 @@ StepOutput Dmd2Method::train_on(const TrainingBatch& batch, const StepIndex& ind
   if (update) add_generator_loss({batch, rollout(batch, index, Rollout::kStudent, true)}, output);
   const at::Tensor resampled = rollout(batch, index, Rollout::kCritic, false);
   add_critic_loss({batch, resampled}, output);
-  if (simulates()) output.tensors.emplace_back("resampled_latents", resampled);
+  if (config_.simulates()) output.tensors.emplace_back("resampled_latents", resampled);
   add_totals(batch, update, output);
   return output;
 }
 
 StepOutput Dmd2Method::single_train_step(const Batch& raw, const StepIndex& index) {
-  return train_on(
-      student().prepare_batch(raw, simulates() ? LatentsSource::kZeros : LatentsSource::kData),
-      index);
+  return train_on(student().prepare_batch(
+                      raw, config_.simulates() ? LatentsSource::kZeros : LatentsSource::kData),
+                  index);
 }
 
 }  // namespace zoetrope

@@ -7,30 +7,15 @@
 #include <optional>
 
 #include "zoetrope/config/network_passes.h"
-#include "zoetrope/methods/distribution_matching/unconditional_policy.h"
+#include "zoetrope/methods/distribution_matching/dmd2_config.h"
 #include "zoetrope/methods/method.h"
 
 namespace zoetrope {
 
-struct Dmd2Config {
-  std::string rollout_mode;
-  std::vector<int64_t> dmd_denoising_steps;
-  bool warp_denoising_step = false;
-  int64_t generator_update_interval = 1;
-  double real_score_guidance_scale = 1.0;
-  double min_timestep_ratio = 0.0;
-  double max_timestep_ratio = 1.0;
-  double fake_score_learning_rate = 0.0;
-  AdamBetas fake_score_betas;
-  std::string fake_score_lr_scheduler;
-  UnconditionalPolicyConfig cfg_uncond;
-  static void describe(config::Schema<Dmd2Config>& schema);
-};
-
 class Dmd2Method : public TrainingMethod {
  public:
   /// Needs the roles student and critic (trained) and teacher (frozen). Throws ConfigError
-  /// otherwise.
+  /// otherwise, and when a learning rate is not positive.
   Dmd2Method(const Dmd2Config& config, MethodContext context);
 
   static config::MethodWork work(const Dmd2Config& config, int64_t num_latent_frames);
@@ -69,7 +54,6 @@ class Dmd2Method : public TrainingMethod {
   /// the teacher's; broadcasts over BTCHW. The mean distance of the batch.
   virtual at::Tensor score_scale(const at::Tensor& distance_BTCHW) const;
 
-  bool simulates() const;
   bool updates_student(int64_t step) const;
   const std::vector<at::Tensor>& denoising_timesteps() const { return denoising_timesteps_; }
   void set_denoising_timesteps(std::vector<at::Tensor> timesteps) {

@@ -28,16 +28,39 @@ void SelfForcingConfig::describe(config::Schema<SelfForcingConfig>& schema) {
                "Timestep of the noise that is added to a finished block before later ones see it.",
                config::between(0, 1000));
   schema.field("enable_gradient_in_rollout", &SelfForcingConfig::enable_gradient_in_rollout,
-               "Whether the student learns from its rollouts; false is of use only for looking.");
+               "Must be true: a student without a gradient learns nothing, and FastVideo's "
+               "backward pass fails.");
   schema.field("start_gradient_frame", &SelfForcingConfig::start_gradient_frame,
                "First latent frame whose block has a gradient.", config::at_least(0));
   schema.check([](const SelfForcingConfig& method, const config::Node& node,
                   const config::ReadContext& context) {
+    if (!method.enable_gradient_in_rollout) {
+      refuse_key(node, "enable_gradient_in_rollout", context,
+                 "must be true, since without it the student has nothing to learn from, but got "
+                 "false");
+    }
     if (method.rollout_mode.empty() || method.rollout_mode.starts_with("sim")) return;
     refuse(node, context,
            fmt::format("rollout_mode must be simulate for self-forcing, but got {}",
                        method.rollout_mode));
   });
+}
+
+void SelfForcingConfig::check_run(const config::Node& node, const config::RunFacts& run,
+                                  const config::ReadContext& context) const {
+  Dmd2Config::check_run(node, run, context);
+  check_block_size("chunk_size", chunk_size, run, node, context);
+  check_start_gradient_frame(run.num_latent_frames, node, context);
+}
+
+void SelfForcingConfig::check_start_gradient_frame(int64_t num_frames, const config::Node& node,
+                                                   const config::ReadContext& context) const {
+  const int64_t last = split_into_blocks(num_frames, chunk_size).back().first;
+  if (start_gradient_frame <= last) return;
+  refuse_key(node, "start_gradient_frame", context,
+             fmt::format("must be at most {}, with which the last block of clips of {} latent "
+                         "frames begins, since no other has a gradient, but got {}",
+                         last, num_frames, start_gradient_frame));
 }
 
 SelfForcingMethod::SelfForcingMethod(const SelfForcingConfig& config, MethodContext method_context)
@@ -77,8 +100,8 @@ config::MethodWork SelfForcingMethod::work(const SelfForcingConfig& config,
                                            int64_t num_latent_frames) {
   const int64_t last_block = (num_latent_frames - 1) % config.chunk_size + 1;
   const int64_t num_stored = num_latent_frames - last_block;
-  const bool with_grad = config.enable_gradient_in_rollout;
-  return work_with(config, rollout_passes(config, num_latent_frames, num_stored, with_grad),
+  return work_with(config,
+                   rollout_passes(config, num_latent_frames, num_stored, /*with_grad=*/true),
                    rollout_passes(config, num_latent_frames, num_stored, /*with_grad=*/false));
 }
 
@@ -125,8 +148,7 @@ at::Tensor SelfForcingMethod::rollout(const TrainingBatch& batch, const StepInde
   causal_student_.clear_caches(kCacheTag);
   for (const FrameBlock& block : blocks) {
     const std::string block_purpose = fmt::format("{}.block{}", purpose, block.index);
-    const bool block_has_grad = with_grad && config_.enable_gradient_in_rollout &&
-                                block.first >= config_.start_gradient_frame;
+    const bool block_has_grad = with_grad && block.first >= config_.start_gradient_frame;
     const at::Tensor clean =
         denoise_block(batch, block, noise.narrow(1, block.first, block.size), block_purpose,
                       exit_steps[static_cast<size_t>(block.index)], block_has_grad);
@@ -134,17 +156,7 @@ at::Tensor SelfForcingMethod::rollout(const TrainingBatch& batch, const StepInde
     store_context(batch, block, clean.detach(), block_purpose);
   }
   causal_student_.clear_caches(kCacheTag);
-  at::Tensor clip = at::cat(generated, 1);
-  if (with_grad) require_gradient(clip);
-  return clip;
-}
-
-void SelfForcingMethod::require_gradient(const at::Tensor& clip) const {
-  if (clip.requires_grad()) return;
-  fail<ConfigError>(
-      "method: a block of the rollout must have a gradient, but start_gradient_frame is {} of {} "
-      "frames and enable_gradient_in_rollout is {}",
-      config_.start_gradient_frame, clip.size(1), config_.enable_gradient_in_rollout);
+  return at::cat(generated, 1);
 }
 
 at::Tensor SelfForcingMethod::denoise_block(const TrainingBatch& batch, const FrameBlock& block,

@@ -17,12 +17,18 @@ struct SelfForcingConfig : Dmd2Config {
   bool enable_gradient_in_rollout = true;
   int64_t start_gradient_frame = 0;
   static void describe(config::Schema<SelfForcingConfig>& schema);
+
+  void check_run(const config::Node& node, const config::RunFacts& run,
+                 const config::ReadContext& context) const;
+  /// Adds an issue when nothing has a gradient in clips of `num_frames`.
+  void check_start_gradient_frame(int64_t num_frames, const config::Node& node,
+                                  const config::ReadContext& context) const;
 };
 
 class SelfForcingMethod : public Dmd2Method {
  public:
-  /// Throws ConfigError as Dmd2Method does, and when the student is not causal, its blocks are of
-  /// another size, or the rollout mode is not `simulate`.
+  /// Throws ConfigError as Dmd2Method does, and when the student is not causal or its blocks are of
+  /// another size.
   SelfForcingMethod(const SelfForcingConfig& config, MethodContext context);
 
   static config::MethodWork work(const SelfForcingConfig& config, int64_t num_latent_frames);
@@ -57,8 +63,6 @@ class SelfForcingMethod : public Dmd2Method {
   /// The same with noise in any case: with `context_noise` 0 that of the schedule's least level.
   void store_noised_context(const TrainingBatch& batch, const FrameBlock& block,
                             const at::Tensor& clean, const std::string& purpose);
-  /// Throws ConfigError unless the student can learn from `clip`.
-  void require_gradient(const at::Tensor& clip) const;
 
  private:
   at::Tensor next_input(const TrainingBatch& batch, const at::Tensor& noisy,

@@ -1,6 +1,9 @@
 #include "zoetrope/methods/distribution_matching/streaming_long_tuning_config.h"
 
+#include <algorithm>
+
 #include "zoetrope/base/error.h"
+#include "zoetrope/methods/requirements.h"
 
 namespace zoetrope {
 namespace {
@@ -78,12 +81,21 @@ SelfForcingConfig StreamingLongTuningConfig::self_forcing() const {
   return config;
 }
 
-void check_clip_length(const void* config, const config::Node& node, int64_t num_latent_frames,
-                       const config::ReadContext& context) {
-  const auto& method = *static_cast<const StreamingLongTuningConfig*>(config);
-  refuse_stages(stage_length_faults(method.stages(num_latent_frames), num_latent_frames,
-                                    method.streaming_require_full_blocks),
+void StreamingLongTuningConfig::check_run(const config::Node& node, const config::RunFacts& run,
+                                          const config::ReadContext& context) const {
+  Dmd2Config::check_run(node, run, context);
+  check_block_size("chunk_size", chunk_size, run, node, context);
+  const std::vector<DistillStage> all = stages(run.num_latent_frames);
+  if (!stage_faults(all).empty()) return;
+  refuse_stages(stage_length_faults(all, run.num_latent_frames, streaming_require_full_blocks),
                 node, context);
+  // Windows have a gradient wherever they begin; whole clips all have one if the shortest has.
+  std::optional<int64_t> shortest;
+  for (const DistillStage& stage : all) {
+    if (stage.streaming || stage.num_frames < 1) continue;
+    shortest = std::min(shortest.value_or(stage.num_frames), stage.num_frames);
+  }
+  if (shortest) check_start_gradient_frame(*shortest, node, context);
 }
 
 }  // namespace zoetrope

@@ -19,15 +19,12 @@ struct StreamingLongTuningConfig : SelfForcingConfig {
   std::optional<int64_t> streaming_min_new_frame;
   static void describe(config::Schema<StreamingLongTuningConfig>& schema);
 
+  void check_run(const config::Node& node, const config::RunFacts& run,
+                 const config::ReadContext& context) const;
   /// `num_latent_frames`: training.data.num_latent_t.
   std::vector<DistillStage> stages(int64_t num_latent_frames) const;
   /// What DMD2's part of the method is told: `real_score_cfg: false` is a guidance of 1.
   SelfForcingConfig self_forcing() const;
 };
-
-/// What of the config (a StreamingLongTuningConfig that was read from `node`) does not fit clips of
-/// `num_latent_frames`: adds issues.
-void check_clip_length(const void* config, const config::Node& node, int64_t num_latent_frames,
-                       const config::ReadContext& context);
 
 }  // namespace zoetrope

@@ -52,7 +52,7 @@ config::MethodWork StreamingLongTuningMethod::work(const StreamingLongTuningConf
   const int64_t window = std::min(stage.chunk_size, stage.num_frames);
   // Both losses share one rollout, which has a graph where the student is updated.
   return work_with(config.self_forcing(),
-                   rollout_passes(config, window, window, config.enable_gradient_in_rollout), {});
+                   rollout_passes(config, window, window, /*with_grad=*/true), {});
 }
 
 void StreamingLongTuningMethod::on_train_start() {
@@ -128,15 +128,12 @@ at::Tensor StreamingLongTuningMethod::generate_frames(const std::string& purpose
   std::vector<at::Tensor> generated;
   for (const FrameBlock& block : blocks) {
     const std::string block_purpose = fmt::format("{}.block{}", purpose, block.index);
-    generated.push_back(denoise_block(clips, block,
-                                      noise.narrow(1, block.first - first, block.size),
-                                      block_purpose, exit_steps[static_cast<size_t>(block.index)],
-                                      with_grad && config_.enable_gradient_in_rollout));
+    generated.push_back(
+        denoise_block(clips, block, noise.narrow(1, block.first - first, block.size), block_purpose,
+                      exit_steps[static_cast<size_t>(block.index)], with_grad));
     store_noised_context(clips, block, generated.back().detach(), block_purpose);
   }
-  at::Tensor frames = at::cat(generated, 1);
-  if (with_grad) require_gradient(frames);
-  return frames;
+  return at::cat(generated, 1);
 }
 
 StreamingLongTuningMethod::Window StreamingLongTuningMethod::generate_window(const StepIndex& index,

@@ -22,11 +22,14 @@ void DiffusionForcingConfig::describe(config::Schema<DiffusionForcingConfig>& sc
                config::between(0, 1));
   schema.check([](const DiffusionForcingConfig& method, const config::Node& node,
                   const config::ReadContext& context) {
-    if (method.min_timestep_ratio <= method.max_timestep_ratio) return;
-    refuse(node, context,
-           fmt::format("min_timestep_ratio must be at most max_timestep_ratio, but got {} and {}",
-                       method.min_timestep_ratio, method.max_timestep_ratio));
+    check_timestep_range(method.min_timestep_ratio, method.max_timestep_ratio, node, context);
   });
+}
+
+void DiffusionForcingConfig::check_run(const config::Node& node, const config::RunFacts& run,
+                                       const config::ReadContext& context) const {
+  check_has_latents(run, node, context);
+  check_block_size("chunk_size", chunk_size, run, node, context);
 }
 
 DiffusionForcingSftMethod::DiffusionForcingSftMethod(const DiffusionForcingConfig& config,

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "zoetrope/config/network_passes.h"
+#include "zoetrope/config/run_facts.h"
 #include "zoetrope/config/schema.h"
 #include "zoetrope/methods/method.h"
 #include "zoetrope/models/causal_model.h"
@@ -16,6 +17,9 @@ struct DiffusionForcingConfig {
   double min_timestep_ratio = 0.0;
   double max_timestep_ratio = 1.0;
   static void describe(config::Schema<DiffusionForcingConfig>& schema);
+
+  void check_run(const config::Node& node, const config::RunFacts& run,
+                 const config::ReadContext& context) const;
 };
 
 class DiffusionForcingSftMethod : public TrainingMethod {

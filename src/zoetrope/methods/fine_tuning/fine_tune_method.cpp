@@ -8,6 +8,11 @@ namespace zoetrope {
 
 void FineTuneConfig::describe(config::Schema<FineTuneConfig>& /*schema*/) {}
 
+void FineTuneConfig::check_run(const config::Node& node, const config::RunFacts& run,
+                               const config::ReadContext& context) const {
+  check_has_latents(run, node, context);
+}
+
 FineTuneMethod::FineTuneMethod(const FineTuneConfig& /*config*/, MethodContext method_context)
     : TrainingMethod(std::move(method_context)),
       optimizer_("student", student(), context().optimizer, context().max_train_steps) {

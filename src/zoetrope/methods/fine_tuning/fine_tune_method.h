@@ -4,6 +4,7 @@
 #pragma once
 
 #include "zoetrope/config/network_passes.h"
+#include "zoetrope/config/run_facts.h"
 #include "zoetrope/config/schema.h"
 #include "zoetrope/methods/method.h"
 
@@ -12,6 +13,9 @@ namespace zoetrope {
 /// SFT has no options of its own: the density of timesteps is training.model.weighting_scheme.
 struct FineTuneConfig {
   static void describe(config::Schema<FineTuneConfig>& schema);
+
+  void check_run(const config::Node& node, const config::RunFacts& run,
+                 const config::ReadContext& context) const;
 };
 
 class FineTuneMethod : public TrainingMethod {
