@@ -10,6 +10,7 @@
 #include "zoetrope/base/error.h"
 #include "zoetrope/base/log.h"
 #include "zoetrope/base/model_path.h"
+#include "zoetrope/kernels/packed_matmul.h"
 #include "zoetrope/models/lora_config.h"
 #include "zoetrope/networks/random_pipeline.h"
 #include "zoetrope/networks/umt5/umt5_encoder.h"
@@ -157,7 +158,10 @@ class Describer {
     const TrainingConfig& training = config_.training;
     constexpr int64_t kSpatialCompression = 8;
     constexpr int64_t kMergedTextTokens = 64;  // of a prompt, where padding is counted but not kept
-    const bool fused = training.distributed.device == "cpu" && training.distributed.tp_size == 1;
+    const bool fused = training.distributed.device == "cpu" && training.distributed.tp_size == 1 &&
+                       kernels::has_packed_matmul(training.model.compute_dtype == "fp32"
+                                                      ? kernels::Element::kFp32
+                                                      : kernels::Element::kBf16);
     run_.mesh = mesh_sizes(training.distributed);
     run_.batch_size = training.data.train_batch_size;
     run_.accumulation = training.loop.gradient_accumulation_steps;

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "zoetrope/distributed/fake_groups.h"
+#include "zoetrope/kernels/packed_matmul.h"
 #include "zoetrope/networks/wan_transformer/wan_transformer.h"
 #include "zoetrope/tensor/memory_count.h"
 
@@ -69,7 +70,15 @@ ActivationBytes planned(const Case& measured) {
   return activation_bytes(wide_network(), shape, measured.element_bytes(), measured.kind);
 }
 
-class ActivationBytesOf : public testing::TestWithParam<Case> {};
+class ActivationBytesOf : public testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    const auto element =
+        GetParam().dtype == at::kFloat ? kernels::Element::kFp32 : kernels::Element::kBf16;
+    if (GetParam().kind == BlockKind::kFused && !kernels::has_packed_matmul(element))
+      GTEST_SKIP() << "this processor lacks the packed kernel";
+  }
+};
 
 TEST_P(ActivationBytesOf, a_graph) {
   const ActivationBytes bytes = planned(GetParam());
