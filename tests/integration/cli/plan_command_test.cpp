@@ -178,7 +178,8 @@ TEST(PlanCommand, a_stage_begins_with_the_window_of_the_one_before) {
           "training: {data: {data_path: " +
           cases +
           "_data/t2v, num_latent_t: 4}, "
-          "loop: {max_train_steps: 1}, checkpoint: {output_dir: out}}\n"
+          "optimizer: {learning_rate: 1.0e-3}, loop: {max_train_steps: 1}, "
+          "checkpoint: {output_dir: out}}\n"
           "stages: {windowed: {pipeline: {dit_config: {local_attn_size: 3}}}, next: {}, "
           "bidirectional: {models: {student: {_target_: wan, init_from: stage:next}}}, "
           "last: {models: {student: {_target_: wan_causal, init_from: stage:bidirectional}}}}",

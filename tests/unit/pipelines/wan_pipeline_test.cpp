@@ -83,7 +83,7 @@ TEST(WanPipelineTest, ASamplerServesOneRunAfterAnother) {
     return exact_velocity(rows, timestep_B, guided.conditioning()) + rows.sin();
   };
   for (SamplerKind kind : {SamplerKind::kUniPc, SamplerKind::kFlowMatchEuler}) {
-    const SamplingOptions options{.sampler = kind, .num_steps = 5};
+    const SamplingOptions options{.sampler = kind, .num_steps = 5, .few_step = {}};
     const auto sampler = make_sampler(options);
     for (int run = 0; run < 3; ++run) {
       const at::Tensor noise = at::randn({2, 3, 2, 4, 4});

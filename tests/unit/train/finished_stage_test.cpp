@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "support/error_text.h"
+#include "support/plain_target_table.h"
 #include "support/temporary_folder.h"
 
 namespace zoetrope {
@@ -28,15 +29,6 @@ struct IntervalConfig {
   int64_t every_steps = 1;
   static void describe(config::Schema<IntervalConfig>& schema) {
     schema.field("every_steps", &IntervalConfig::every_steps, "Steps.");
-  }
-};
-
-class Table : public config::TargetTable {
- public:
-  using TargetTable::TargetTable;
-  template <class Config>
-  void add(const std::string& alias) {
-    add_target({kind(), "package." + alias, {alias}, "For tests.", &config::schema_of<Config>()});
   }
 };
 
@@ -78,9 +70,9 @@ stages: {first: {}}
     return error_of([&] { check_unchanged(stage(now), folder.path(), callbacks_); });
   }
 
-  Table models_{"model"};
-  Table methods_{"method"};
-  Table callbacks_{"callback"};
+  test::PlainTargetTable models_{"model"};
+  test::PlainTargetTable methods_{"method"};
+  test::PlainTargetTable callbacks_{"callback"};
 };
 
 TEST_F(FinishedStage, MayHaveBeenRunInAnotherWay) {

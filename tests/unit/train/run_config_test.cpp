@@ -203,10 +203,9 @@ TEST_F(RunConfigTest, lists_what_does_not_fit_together_with_other_faults) {
   const std::vector<std::string> given = {
       "--method._target_=checked", "--training.distributed.num_gpus=8",
       "--training.distributed.hsdp_shard_dim=3", "--models.student._target_=plian"};
-  EXPECT_THAT(faults(kSmallest, given),
-              UnorderedElementsAre(HasSubstr("must be a known model"),
-                                   HasSubstr("must be num_gpus"),
-                                   HasSubstr("method: must be checked")));
+  EXPECT_THAT(faults(kSmallest, given), UnorderedElementsAre(HasSubstr("must be a known model"),
+                                                             HasSubstr("must be num_gpus"),
+                                                             HasSubstr("method: must be checked")));
   facts_.reset();
   faults(kSmallest, {"--method._target_=checked", "--training.data.num_latent_t=0"});
   EXPECT_FALSE(facts_.has_value()) << "clips of unknown length";

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "support/plain_target_table.h"
 #include "support/temporary_folder.h"
 #include "zoetrope/base/error.h"
 #include "zoetrope/train/stage_start.h"
@@ -60,15 +61,6 @@ struct AverageConfig {
   }
 };
 
-class Table : public config::TargetTable {
- public:
-  using TargetTable::TargetTable;
-  template <class Config>
-  void add(const std::string& alias) {
-    add_target({kind(), "package." + alias, {alias}, "For tests.", &config::schema_of<Config>()});
-  }
-};
-
 class Stages : public ::testing::Test {
  protected:
   Stages() {
@@ -97,9 +89,9 @@ class Stages : public ::testing::Test {
     throw std::runtime_error("no role " + name);
   }
 
-  Table models_{"model"};
-  Table methods_{"method"};
-  Table callbacks_{"callback"};
+  test::PlainTargetTable models_{"model"};
+  test::PlainTargetTable methods_{"method"};
+  test::PlainTargetTable callbacks_{"callback"};
   config::Issues issues_;
 };
 
