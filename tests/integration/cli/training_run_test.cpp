@@ -11,6 +11,7 @@
 #include "integration/cli/command.h"
 #include "support/temporary_folder.h"
 #include "zoetrope/base/file.h"
+#include "zoetrope/kernels/packed_matmul.h"
 #include "zoetrope/tensor/safetensors.h"
 
 namespace zoetrope::test {
@@ -103,7 +104,18 @@ TEST_F(TrainingRun, GradientCheckpointingChangesNothing) {
   ASSERT_EQ(train().exit_code, 0);
   const NamedTensors first = weights(folder_ / "out/diffusers");
   ASSERT_EQ(train({"--training.model.enable_gradient_checkpointing_type=full"}).exit_code, 0);
-  expect_equal(first, weights(folder_ / "out/diffusers"));
+  const NamedTensors second = weights(folder_ / "out/diffusers");
+  if (kernels::has_packed_matmul(kernels::Element::kFp32)) {
+    expect_equal(first, second);
+    return;
+  }
+  // Plain blocks sum the gradient of what all blocks share (time and text) in another order.
+  ASSERT_EQ(first.size(), second.size());
+  for (size_t i = 0; i < first.size(); ++i) {
+    const at::Tensor& expected = first[i].second;
+    EXPECT_LT(((second[i].second - expected).norm() / expected.norm()).item<double>(), 1e-5)
+        << first[i].first;
+  }
 }
 
 TEST_F(TrainingRun, NamesMissingAndDamagedWeights) {

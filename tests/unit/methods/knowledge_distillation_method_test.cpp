@@ -435,6 +435,22 @@ std::vector<std::string> faults_of(const std::string& yaml) {
   return issues.faults();
 }
 
+TEST(KnowledgeDistillationConfig, BlocksMustBeThoseThatTheStudentStates) {
+  const config::Node node = config::parse_yaml("num_frames_per_block: 4", "f");
+  CausalKnowledgeDistillationConfig config;
+  config.num_frames_per_block = 4;
+  const auto faults_with = [&](const config::RunFacts& run) {
+    config::Issues issues;
+    config.check_run(node, run, {issues, "method"});
+    return issues.faults();
+  };
+  EXPECT_THAT(faults_with({.frames_per_block = {{"student", 3}}}),
+              ElementsAre(HasSubstr("f:1: method.num_frames_per_block: must be the student's "
+                                    "num_frames_per_block, which is 3, but got 4")));
+  EXPECT_THAT(faults_with({.frames_per_block = {{"student", 4}}}), ElementsAre());
+  EXPECT_THAT(faults_with({}), ElementsAre());  // the checkpoint says
+}
+
 TEST(KnowledgeDistillationConfig, NamesEveryFault) {
   const std::string cache = "teacher_path_cache: c\n";
   EXPECT_THAT(faults_of(cache + "t_list: [1000, 750, 0]"), ElementsAre());

@@ -18,6 +18,12 @@ void CausalKnowledgeDistillationConfig::describe(
                "so, FastVideo does not.");
 }
 
+void CausalKnowledgeDistillationConfig::check_run(const config::Node& node,
+                                                  const config::RunFacts& run,
+                                                  const config::ReadContext& context) const {
+  check_block_size("num_frames_per_block", num_frames_per_block, run, node, context);
+}
+
 CausalKnowledgeDistillationMethod::CausalKnowledgeDistillationMethod(
     const CausalKnowledgeDistillationConfig& config, MethodContext method_context)
     : KnowledgeDistillationMethod(config, std::move(method_context)),

@@ -4,6 +4,7 @@
 // does not.
 #pragma once
 
+#include "zoetrope/config/run_facts.h"
 #include "zoetrope/methods/knowledge_distillation/knowledge_distillation_method.h"
 
 namespace zoetrope {
@@ -12,6 +13,10 @@ struct CausalKnowledgeDistillationConfig : KnowledgeDistillationConfig {
   int64_t num_frames_per_block = 3;
   bool draw_finished_blocks = false;
   static void describe(config::Schema<CausalKnowledgeDistillationConfig>& schema);
+
+  /// Adds an issue when the student's config states blocks of another size.
+  void check_run(const config::Node& node, const config::RunFacts& run,
+                 const config::ReadContext& context) const;
 };
 
 class CausalKnowledgeDistillationMethod : public KnowledgeDistillationMethod {
