@@ -324,7 +324,10 @@ TEST_F(BadConfigs, validating_costs_little_more_than_starting) {
     validating_sec = std::min(validating_sec, test::run_zoetrope({"validate", path}).cpu_sec);
     starting_sec = std::min(starting_sec, test::run_zoetrope({"version"}).cpu_sec);
   }
-  EXPECT_LT(validating_sec - starting_sec, 0.05) << "starting alone takes " << starting_sec;
+  // Loading the libraries takes 0.2 s on one processor and 0.5 s on another, where noise grows,
+  // too.
+  EXPECT_LT(validating_sec - starting_sec, std::max(0.05, 0.2 * starting_sec))
+      << "starting alone takes " << starting_sec;
 }
 
 }  // namespace
