@@ -86,7 +86,14 @@ void WandbProcess::send_some(std::string& bytes) {
   // Unlike a pipe, a socket can be written without a SIGPIPE when the other end is gone.
   const ssize_t sent = send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
   if (sent > 0) bytes.erase(0, static_cast<size_t>(sent));
-  if (sent < 0 && errno != EAGAIN && errno != EINTR) ended_ = true;
+  if (sent >= 0 || errno == EAGAIN || errno == EINTR) return;
+  // It is gone, but what it said last may not have been read yet.
+  size_t num_before = 0;
+  do {
+    num_before = received_.size();
+    receive();
+  } while (received_.size() > num_before);
+  ended_ = true;
 }
 
 void WandbProcess::wait(bool to_send, Milliseconds timeout) {
