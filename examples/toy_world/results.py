@@ -91,7 +91,8 @@ class Experiment:
     def trained(self, run):
         if not (self.folder / run / "diffusers").exists():
             return False
-        if self.recipe_file(run).read_text() != self.recipe(run):
+        file = self.recipe_file(run)
+        if not file.exists() or file.read_text() != self.recipe(run):
             raise SystemExit(f"{self.folder / run}: must be trained with the configs as they are, but was with others; "
                              "delete it, its scores and the runs that start from it")
         return True

@@ -7,6 +7,7 @@
 
 #include "zoetrope/base/error.h"
 #include "zoetrope/diffusion/prediction_conversion.h"
+#include "zoetrope/diffusion/timestep_list.h"
 
 namespace zoetrope {
 
@@ -26,12 +27,7 @@ std::vector<FrameBlock> split_into_blocks(int64_t num_frames, int64_t frames_per
 std::vector<at::Tensor> denoising_timesteps(const std::vector<int64_t>& steps, bool warp,
                                             const FlowMatchSchedule& schedule,
                                             const std::string& key) {
-  bool descending = !steps.empty();
-  for (size_t i = 0; i < steps.size(); ++i) {
-    descending = descending && steps[i] >= 0 && steps[i] <= kNumTrainTimesteps &&
-                 (i == 0 || steps[i] < steps[i - 1]);
-  }
-  if (!descending) {
+  if (!are_descending_timesteps(steps, 0)) {
     fail<ConfigError>(
         "{}: must be a list of descending timesteps from {} (noise) to 0 (clean), but got [{}]",
         key, kNumTrainTimesteps, fmt::join(steps, ", "));

@@ -1,10 +1,9 @@
 #include "zoetrope/methods/distribution_matching/dmd2_config.h"
 
-#include <algorithm>
-
 #include <fmt/ranges.h>
 
 #include "zoetrope/diffusion/flow_match_schedule.h"
+#include "zoetrope/diffusion/timestep_list.h"
 #include "zoetrope/methods/requirements.h"
 
 namespace zoetrope {
@@ -17,9 +16,7 @@ constexpr int64_t kLeastFirstStep = 990;
 void check_steps(const Dmd2Config& method, const config::Node& node,
                  const config::ReadContext& context) {
   const std::vector<int64_t>& steps = method.dmd_denoising_steps;
-  const bool descending =
-      std::ranges::adjacent_find(steps, std::ranges::less_equal()) == steps.end();
-  if (steps.empty() || !descending || steps.front() > kNumTrainTimesteps || steps.back() < 1) {
+  if (!are_descending_timesteps(steps, 1)) {
     refuse_key(node, kStepsKey, context,
                fmt::format("must be a list of descending timesteps from {} (noise) to 1, but got "
                            "[{}]",

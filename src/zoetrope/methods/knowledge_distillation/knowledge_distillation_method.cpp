@@ -9,6 +9,7 @@
 #include "zoetrope/base/folder_lock.h"
 #include "zoetrope/checkpoint/weights_checksum.h"
 #include "zoetrope/diffusion/prediction_conversion.h"
+#include "zoetrope/diffusion/timestep_list.h"
 #include "zoetrope/methods/knowledge_distillation/shared_trajectories.h"
 #include "zoetrope/methods/knowledge_distillation/teacher_sampler.h"
 #include "zoetrope/methods/requirements.h"
@@ -22,9 +23,7 @@ constexpr const char* kTeacher = "teacher";
 void check_steps(const KnowledgeDistillationConfig& method, const config::Node& node,
                  const config::ReadContext& context) {
   const std::vector<int64_t>& steps = method.t_list;
-  const bool descending = std::ranges::is_sorted(steps, std::ranges::greater_equal()) &&
-                          std::ranges::adjacent_find(steps) == steps.end();
-  if (steps.size() < 2 || !descending || steps.front() > kNumTrainTimesteps || steps.back() != 0) {
+  if (steps.size() < 2 || !are_descending_timesteps(steps, 0) || steps.back() != 0) {
     refuse(node, {context.issues, config::child_path(context.path, "t_list")},
            fmt::format("must be a list of descending timesteps of at most {} that ends with 0, but "
                        "got [{}]",
@@ -141,21 +140,19 @@ void KnowledgeDistillationMethod::prepare_data(const RowReader& rows, const Mesh
   if (mesh.rank == 0) {
     cache_.emplace(config_.teacher_path_cache, wanted);
     if (!cache_->complete()) {
+      lock.emplace(cache_->folder());
       missing = cache_->missing_rows(0, cache_->num_rows());
       require_teacher(missing);
-      check_texts(rows, missing);
-      lock.emplace(cache_->folder());
-      cache_->begin_writing();
-    } else {
-      check_texts(rows, {});
     }
+    check_texts(rows, missing);
+    if (lock) cache_->begin_writing();
   }
   missing = from_first_rank(std::move(missing), *mesh.world);
   if (!cache_) cache_.emplace(config_.teacher_path_cache, wanted);
   if (!make_missing(missing, rows, mesh)) return;
   if (lock) cache_->mark_complete();
   mesh.world->barrier();
-  if (!cache_->complete()) {
+  if (mesh.rank != 0 && !cache_->complete()) {
     fail<DataError>(
         "method.teacher_path_cache: '{}' must be a folder that all ranks share, but rank {} does "
         "not see what the first one has written",
